@@ -1,0 +1,197 @@
+"""The jobs' side of the loop: commands carried out, pipes read, exits told.
+
+It turns the job table's commands into calls of `process` and their outcomes into facts for
+the table. The selector is the server's; here it is only told which pipes to watch.
+"""
+
+import os
+import selectors
+
+from rtot import process
+from rtot.clock import Now
+from rtot.commands import (
+    CloseOutputs,
+    CloseStdin,
+    Command,
+    FindHolders,
+    Report,
+    Signal,
+    Spawn,
+    Survey,
+    WriteStdin,
+)
+from rtot.config import Settings
+from rtot.job import Job, Usage
+from rtot.jobs import JobTable
+from rtot.log import Log
+from rtot.output import Stream
+from rtot.process import Processes, Reach
+from rtot.stop import Scope
+
+# Bytes read from one pipe in a turn.
+_READ_PER_TURN = 512 * 1024
+_REACH = {Scope.LEADER: Reach.LEADER, Scope.GROUP: Reach.GROUP, Scope.TREE: Reach.TREE}
+
+
+class OutputPipe:
+    """A job's stdout or stderr, as the selector knows it."""
+
+    __slots__ = ("fd", "job_id", "stream")
+
+    def __init__(self, fd: int, job_id: int, stream: Stream) -> None:
+        self.fd = fd
+        self.job_id = job_id
+        self.stream = stream
+
+
+class InputPipe:
+    """A job's stdin, as the selector knows it while it is full."""
+
+    __slots__ = ("fd", "job_id", "registered")
+
+    def __init__(self, fd: int, job_id: int) -> None:
+        self.fd = fd
+        self.job_id = job_id
+        self.registered = False
+
+
+class Children:
+    """All running jobs' processes and pipes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        jobs: JobTable,
+        processes: Processes,
+        selector: selectors.BaseSelector,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._processes = processes
+        self._selector = selector
+        self._log = log
+        self._leaders: dict[int, int] = {}
+        self._outputs: dict[int, dict[Stream, OutputPipe]] = {}
+        self._inputs: dict[int, InputPipe] = {}
+
+    def begin_turn(self) -> None:
+        """What was seen of /proc is old."""
+        self._processes.look_again()
+
+    def read_output(self, pipe: OutputPipe, now: Now, *, to_the_end: bool = False) -> None:
+        """Read what there is; `to_the_end`, see also whether that was all there will be."""
+        size = 0
+        while size < _READ_PER_TURN:
+            data = process.read_pipe(pipe.fd)
+            if data is None:
+                return
+            if not data:
+                self._close_output(pipe, now)
+                return
+            size += len(data)
+            self._jobs.output(pipe.job_id, pipe.stream, data, now)
+            if len(data) < process.READ and not to_the_end:
+                # A short read has emptied the pipe: to ask again would be to be told so.
+                return
+
+    def _close_output(self, pipe: OutputPipe, now: Now) -> None:
+        self._selector.unregister(pipe.fd)
+        os.close(pipe.fd)
+        pipes = self._outputs[pipe.job_id]
+        del pipes[pipe.stream]
+        if not pipes:
+            del self._outputs[pipe.job_id]
+        self._jobs.output_closed(pipe.job_id, pipe.stream, now)
+
+    def reap(self, now: Now) -> None:
+        """Some child has exited."""
+        for exit in self._processes.reap():
+            job_id = self._leaders.pop(exit.pid, None)
+            if job_id is None:
+                # An orphan that became ours (as PID 1), or a child of who exec'd us.
+                continue
+            # What it wrote is in the pipes: a job that leaves nobody behind is complete now.
+            for pipe in list(self._outputs.get(job_id, {}).values()):
+                self.read_output(pipe, now, to_the_end=True)
+            usage = Usage(exit.user, exit.system, exit.peak)
+            self._jobs.exited(job_id, exit.status, usage, now)
+
+    def carry_out(self, command: Command, now: Now) -> None:
+        """Do it, and tell the table what came of it."""
+        match command:
+            case Spawn(job):
+                self._spawn(job, now)
+            case Signal(stop, number, scope):
+                found = self._processes.signal(stop.job_id, stop.pid, number, _REACH[scope])
+                self._jobs.signalled(stop, found, number)
+            case Survey(stop, scope):
+                found = self._processes.find(stop.job_id, stop.pid, _REACH[scope])
+                self._jobs.surveyed(stop, found, now)
+            case FindHolders(job_id):
+                pipes = self._outputs.get(job_id, {})
+                found = self._processes.holders([pipe.fd for pipe in pipes.values()])
+                self._jobs.holders_found(job_id, found)
+            case CloseOutputs(job_id):
+                for pipe in list(self._outputs.get(job_id, {}).values()):
+                    self._close_output(pipe, now)
+            case WriteStdin(job_id):
+                self._write_stdin(job_id)
+            case CloseStdin(job_id):
+                self._close_stdin(job_id)
+            case Report(text):
+                self._log.warning(now, text)
+
+    def _spawn(self, job: Job, now: Now) -> None:
+        options = job.options
+        prefix = self._settings.launcher(options.launcher) if options.launcher else ()
+        argv = (*(prefix or ()), self._jobs.script_path(job), *options.args)
+        try:
+            child = self._processes.spawn(
+                job.id, argv, dict(options.env), options.cwd, stdin_open=options.stdin_open
+            )
+        except process.NotStartedError as failure:
+            self._jobs.not_started(job, str(failure), now)
+            return
+        except process.TryLaterError as failure:
+            self._jobs.deferred(job, str(failure), now)
+            return
+        self._leaders[child.pid] = job.id
+        pipes = {
+            Stream.OUT: OutputPipe(child.out, job.id, Stream.OUT),
+            Stream.ERR: OutputPipe(child.err, job.id, Stream.ERR),
+        }
+        self._outputs[job.id] = pipes
+        for pipe in pipes.values():
+            self._selector.register(pipe.fd, selectors.EVENT_READ, pipe)
+        if child.stdin is not None:
+            self._inputs[job.id] = InputPipe(child.stdin, job.id)
+        self._jobs.started(job, child.pid, now)
+
+    def write_input(self, pipe: InputPipe) -> None:
+        """There is room in a pipe that was full."""
+        self._selector.unregister(pipe.fd)
+        pipe.registered = False
+        self._write_stdin(pipe.job_id)
+
+    def _write_stdin(self, job_id: int) -> None:
+        pipe = self._inputs.get(job_id)
+        pending = self._jobs.stdin_pending(job_id)
+        if pipe is None or pipe.registered or not pending:
+            return
+        written = process.write_pipe(pipe.fd, pending)
+        if written is None:
+            self._jobs.stdin_broken(job_id)
+            return
+        more = written < len(pending)
+        self._jobs.stdin_written(job_id, written)
+        if more:
+            self._selector.register(pipe.fd, selectors.EVENT_WRITE, pipe)
+            pipe.registered = True
+
+    def _close_stdin(self, job_id: int) -> None:
+        pipe = self._inputs.pop(job_id, None)
+        if pipe is not None:
+            if pipe.registered:
+                self._selector.unregister(pipe.fd)
+            os.close(pipe.fd)

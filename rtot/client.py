@@ -1,0 +1,88 @@
+"""One client's socket: bytes to and from the kernel, and what the loop has to remember of it.
+
+Every OSError of the socket ends here: the peer is gone, and that is a fact like any other.
+"""
+
+import os
+import socket
+
+from rtot.connection import HttpConnection
+from rtot.messages import FileSpan, Upload, Wait
+
+_RECEIVE = 64 * 1024
+# Buffers given to one sendmsg(2).
+_GATHER = 16
+
+
+class Client:
+    """A socket, its HTTP, and what its answer waits for."""
+
+    __slots__ = (
+        "answered",
+        "asked_at",
+        "http",
+        "interest",
+        "lease",
+        "peer",
+        "sent",
+        "shut",
+        "sock",
+        "upload",
+        "uploaded",
+        "wait",
+        "watched",
+    )
+
+    def __init__(self, sock: socket.socket, peer: str, http: HttpConnection) -> None:
+        self.sock = sock
+        self.peer = peer
+        self.http = http
+        self.interest = 0
+        self.wait: Wait | None = None
+        self.upload: Upload | None = None
+        self.uploaded = 0
+        self.lease: int | None = None
+        self.watched: tuple[int, ...] = ()
+        self.asked_at = 0.0
+        self.answered = ""
+        """The method and target of the answer under way, for the log."""
+        self.sent = 0
+        self.shut = False
+
+    def receive(self) -> bytes | None:
+        """What has arrived; empty at the end or when the peer is gone, None for nothing yet."""
+        try:
+            return self.sock.recv(_RECEIVE)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
+    def send(self, pieces: list[bytes | FileSpan]) -> int | None:
+        """Send of the pieces what the kernel takes; None if the peer or the file is gone."""
+        first = pieces[0]
+        try:
+            if isinstance(first, FileSpan):
+                file = first.file.fileno()
+                return os.sendfile(self.sock.fileno(), file, first.offset, first.length) or None
+            if len(pieces) == 1:
+                return self.sock.send(first)
+            buffers: list[bytes] = []
+            for piece in pieces[:_GATHER]:
+                if isinstance(piece, FileSpan):
+                    break
+                buffers.append(piece)
+            return self.sock.sendmsg(buffers)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            return None
+
+    def shut_down(self) -> None:
+        """Send no more: the peer reads the end."""
+        self.shut = True
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            # It is gone already, which the next read tells.
+            return

@@ -1,0 +1,69 @@
+"""What the job table wants done, as data. `children` does it and reports the outcome."""
+
+from dataclasses import dataclass
+from signal import Signals
+
+from rtot.job import Job
+from rtot.stop import Scope, Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start the job's process; the outcome is `started`, `not_started` or `deferred`."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Signal the stop's processes; the outcome is `signalled`."""
+
+    stop: Stop
+    signal: Signals
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """See which of the stop's processes are left; the outcome is `surveyed`."""
+
+    stop: Stop
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class FindHolders:
+    """Name who holds the job's outputs; the outcome is `holders_found`."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseOutputs:
+    """Close the job's outputs although they are held; the outcome is `output_closed`."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStdin:
+    """Write what is pending; the outcome is `stdin_written` or `stdin_broken`."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStdin:
+    """Close the job's stdin. There is no outcome."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell the operator."""
+
+    text: str
+
+
+Command = Spawn | Signal | Survey | FindHolders | CloseOutputs | WriteStdin | CloseStdin | Report

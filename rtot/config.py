@@ -1,0 +1,80 @@
+"""Settings: every limit and choice of the operator, frozen before the loop starts.
+
+They are values. Where they come from (argv, the environment) is `cli`'s business, and what
+follows from them is that of the module that reads them.
+"""
+
+import re
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+_DURATION = re.compile(
+    r"(?:(?P<plain>\d+(?:\.\d*)?|\.\d+)"
+    r"|(?=\d)(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?"
+    r"(?:(?P<ms>\d+(?:\.\d+)?)ms)?)",
+    re.ASCII,
+)
+# A century: longer is a mistake, and would overflow the selector's timeout.
+_LONGEST = 100 * 365 * 86400.0
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `1.5`, `90s`, `5m`, `1h30m` or `250ms`; ValueError for all else."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a duration: want 90, 1.5, 90s, 5m or 1h30m")
+    if found["plain"] is not None:
+        seconds = float(found["plain"])
+    else:
+        seconds = (
+            float(found["h"] or 0) * 3600
+            + float(found["m"] or 0) * 60
+            + float(found["s"] or 0)
+            + float(found["ms"] or 0) / 1000
+        )
+    if seconds > _LONGEST:
+        raise ValueError(f"{text!r} is longer than a century")
+    return seconds
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `65536`, `64K`, `16M` or `1G` (powers of 1024); ValueError for all else."""
+    found = re.fullmatch(r"([0-9]{1,15})([KMGkmg]?)(?:i?[Bb])?", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a size: want 65536, 64K, 16M or 1G")
+    unit = {"": 1, "K": KIB, "M": MIB, "G": GIB}[found[2].upper()]
+    return int(found[1]) * unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator decided. Sizes are bytes, times are seconds."""
+
+    max_request_line: int = 8 * KIB
+    max_head: int = 16 * KIB
+    max_fields: int = 100
+    max_body: int = 16 * MIB
+    head_timeout: float = 10.0
+    body_timeout: float = 20.0
+    keepalive_timeout: float = 75.0
+    send_timeout: float = 30.0
+    linger_timeout: float = 2.0
+    max_buffer: int = 256 * KIB
+    max_connections: int = 512
+
+    max_running: int = 128
+    max_queued: int = 100_000
+    max_output: int = GIB
+    max_memory: int = 64 * KIB
+    drain: float = 1.0
+    grace: float = 5.0
+    keep: int | None = None
+    ttl: float | None = None
+    launchers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def launcher(self, name: str) -> tuple[str, ...] | None:
+        """The argv prefix of that name, or None where there is no such launcher."""
+        return dict(self.launchers).get(name)

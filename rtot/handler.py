@@ -1,0 +1,472 @@
+"""The HTTP face: which request means what. Requests in, answers out, the job table between.
+
+Nothing here knows a socket or a process. Authorisation comes first and everything that can
+be judged by the head is judged before a body is read, so that nobody uploads in vain.
+"""
+
+import re
+from collections.abc import Callable
+from signal import Signals
+from urllib.parse import unquote
+
+from rtot import wire
+from rtot.answers import (
+    JSON_TYPE,
+    RETRY,
+    TEXT_TYPE,
+    RefusalError,
+    error,
+    json,
+    no_content,
+    unsatisfiable,
+)
+from rtot.auth import is_authorized
+from rtot.bodies import EXIT, EventsBody, JsonBody, OutputBody, Position, exit_field
+from rtot.clock import Now
+from rtot.config import Settings
+from rtot.job import Job
+from rtot.jobs import ClosingError, JobTable, KeyConflictError, QueueFullError
+from rtot.listing import Listing, Selection, all_jobs, json_array
+from rtot.messages import Answer, Headers, NeedBody, Request, Response, Upload, Wait
+from rtot.output import Stream
+from rtot.query import BadParameterError, Query
+from rtot.ranges import UnsatisfiableError, parse_range
+from rtot.spool import StorageError
+from rtot.stop import Stop
+from rtot.submission import PARAMETERS, parse_fields, parse_options, parse_wait
+
+DEFAULT_SHEBANG = b"#!/bin/bash\n"
+# Signals that end a process in common use. After any other nobody expects a KILL.
+_ENDING = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL})
+
+_JOB_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+_FIELDS = frozenset({"fields"})
+_SELECTION = frozenset({"state", "label"})
+_LIST = _SELECTION | {"fields", "wait", "until", "from", "limit"}
+_SUBMIT = PARAMETERS | {"fields", "wait", "lease"}
+_OUTPUT = frozenset({"offset", "follow", "fail", "lease"})
+
+
+class Handler:
+    """Answers requests. It remembers nothing between them."""
+
+    def __init__(self, settings: Settings, secrets: tuple[bytes, ...], started: Now) -> None:
+        self._settings = settings
+        self.secrets = secrets
+        self._started = started
+
+    def handle(self, request: Request, jobs: JobTable, now: Now) -> Answer:
+        """Answer a request, or ask for its body first. Never raises for a peer's fault."""
+        try:
+            return self._route(request, jobs, now)
+        except RefusalError as refusal:
+            return refusal.response
+        except BadParameterError as bad:
+            return error(400, "invalid parameter", str(bad))
+
+    def resume(self, wait: Wait, jobs: JobTable, now: Now) -> Answer:
+        """Answer a request whose wait is over."""
+        if isinstance(wait.context, Stop):
+            return _receipt(wait.context)
+        try:
+            return self._waited(wait, jobs)
+        except RefusalError as refusal:
+            return refusal.response
+
+    def settle(self, wait: Wait, job_id: int, jobs: JobTable) -> bool:
+        """Whether the wait is over, now that the job has changed."""
+        if isinstance(wait.context, Stop):
+            return wait.context.over
+        job = jobs.get(job_id)
+        if job is None or job.over:
+            wait.jobs.discard(job_id)
+            return not wait.until_all or not wait.jobs
+        return False
+
+    def hung_up(self, lease: int, jobs: JobTable, now: Now) -> None:
+        """The client that had a lease on a job went away."""
+        job = jobs.get(lease)
+        if job is not None and not job.over:
+            jobs.kill(job, now, Signals.SIGTERM, self._settings.grace)
+
+    def uploaded(self, job_id: int, count: int, jobs: JobTable) -> Response:
+        """All of an upload, `count` bytes, was handed to the job's stdin, or it was closed."""
+        job = jobs.get(job_id)
+        if job is None:
+            return error(409, "job is gone", f"job {job_id} was deleted after {count} bytes")
+        return json(200, f'{{"written":{count}}}\n')
+
+    def upload_refused(self, job_id: int, count: int) -> Response:
+        """The job does not take any more of the upload."""
+        return error(409, "stdin is closed", f"job {job_id} has no open stdin ({count} bytes sent)")
+
+    def _route(self, request: Request, jobs: JobTable, now: Now) -> Answer:
+        path = request.path
+        segments = [unquote(s, errors="replace") for s in path.split("/")[1:]]
+        self._refuse_browsers(request)
+        if path != "/ping" and not is_authorized(request.header(b"authorization"), self.secrets):
+            challenge = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')
+            return Response(401, (TEXT_TYPE, challenge), b"Not Authorized\n")
+        methods = self._methods(segments)
+        if methods is None:
+            raise RefusalError(error(404, "not found", f"there is nothing at {path[:200]}"))
+        method = "GET" if request.method == "HEAD" else request.method
+        call = methods.get(method)
+        if call is None:
+            allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
+            message = f"{path[:200]} takes {allowed}"
+            raise RefusalError(error(405, "method not allowed", message, ("Allow", allowed)))
+        encoding = request.header(b"content-encoding")
+        if encoding is not None and encoding.lower() != "identity":
+            raise RefusalError(error(415, "unsupported content encoding", "send the body as it is"))
+        if request.body is None and call != self._write_stdin:
+            limit = self._settings.max_body
+            if request.content_length is not None and request.content_length > limit:
+                message = f"a body may have {limit} bytes"
+                raise RefusalError(error(413, "body too large", message))
+            if call != self._submit:
+                return NeedBody(limit)
+        return call(request, segments, jobs, now)
+
+    def _methods(self, segments: list[str]) -> "dict[str, _Call] | None":
+        match segments:
+            case [""]:
+                return {"GET": self._links, "DELETE": self._end}
+            case ["ping"]:
+                return {"GET": self._ping}
+            case ["jobs"]:
+                return {"GET": self._list, "POST": self._submit, "DELETE": self._forget_many}
+            case ["jobs", _]:
+                return {"GET": self._show, "DELETE": self._forget}
+            case ["jobs", _, "out" | "err"]:
+                return {"GET": self._output}
+            case ["jobs", _, "events"]:
+                return {"GET": self._events}
+            case ["jobs", _, "in"]:
+                return {"POST": self._write_stdin}
+            case ["jobs", _, "kill"]:
+                return {"POST": self._kill}
+            case ["jobs", _, "timeout"]:
+                return {"POST": self._set_timeout}
+            case _:
+                return None
+
+    def _refuse_browsers(self, request: Request) -> None:
+        """No page of another origin may drive rtot (Fetch standard)."""
+        origin = request.header(b"origin")
+        host = request.header(b"host")
+        own = {f"http://{host}", f"https://{host}"}
+        site = request.header(b"sec-fetch-site")
+        if (origin is not None and origin not in own) or site in ("cross-site", "same-site"):
+            raise RefusalError(error(403, "forbidden", "requests of other sites are refused"))
+
+    def _links(self, request: Request, _: list[str], jobs: JobTable, now: Now) -> Answer:
+        Query(request.query, frozenset())
+        links = '{"links":{"jobs":"/jobs{?state}","jobs.by_id":"/jobs/{jobs.id}","ping":"/ping"}'
+        if self._settings.launchers:
+            names = tuple(name for name, _ in self._settings.launchers)
+            links += f',"launchers":{wire.strings(names)}'
+        return json(200, f"{links}}}\n")
+
+    def _ping(self, request: Request, _: list[str], jobs: JobTable, now: Now) -> Answer:
+        uptime = int((now.monotonic - self._started.monotonic) * 1e9)
+        text = wire.format_duration(uptime)
+        return json(200, f'{{"ping":[{{"message":"still here","uptime":"{text}"}}]}}\n')
+
+    def _end(self, request: Request, _: list[str], jobs: JobTable, now: Now) -> Answer:
+        Query(request.query, frozenset())
+        jobs.shut_down(now)
+        return no_content()
+
+    def _submit(self, request: Request, _: list[str], jobs: JobTable, now: Now) -> Answer:
+        query = Query(request.query, _SUBMIT)
+        options = parse_options(query, self._settings)
+        fields = parse_fields(query)
+        wait, headers = parse_wait(request, query)
+        lease = query.flag("lease")
+        if lease and wait is None:
+            raise BadParameterError("lease", "goes with wait")
+        key = request.header(b"idempotency-key")
+        if key is not None and not 0 < len(key) <= 255:
+            raise RefusalError(error(400, "invalid header", "Idempotency-Key: want 1 to 255 bytes"))
+        if request.body is None:
+            return NeedBody(self._settings.max_body)
+        script = request.body if request.body[:2] == b"#!" else DEFAULT_SHEBANG + request.body
+        fingerprint = hash((script, repr(options)))
+        job = None
+        if key is not None:
+            try:
+                job = jobs.replayed(key, fingerprint)
+            except KeyConflictError:
+                message = "this Idempotency-Key belongs to another script or other options"
+                raise RefusalError(error(422, "idempotency key reused", message)) from None
+        if job is not None:
+            headers = (*headers, ("Idempotency-Replayed", "true"))
+        else:
+            try:
+                job = jobs.submit(script, now, options, key=key, fingerprint=fingerprint)
+            except QueueFullError:
+                message = f"{self._settings.max_queued} jobs are waiting already"
+                raise RefusalError(error(503, "queue full", message, RETRY)) from None
+            except ClosingError:
+                message = "the server is ending"
+                raise RefusalError(error(503, "shutting down", message, RETRY)) from None
+            except StorageError as full:
+                message = f"the script cannot be stored: {full}"
+                raise RefusalError(error(507, "insufficient storage", message)) from None
+        context = _Submitted(job.id, fields, headers)
+        if wait is None or job.over:
+            return self._job(201, job, fields, headers, jobs)
+        return Wait(
+            request,
+            {job.id},
+            now.monotonic + wait,
+            lease=job.id if lease else None,
+            context=context,
+        )
+
+    def _list(self, request: Request, _: list[str], jobs: JobTable, now: Now) -> Answer:
+        query = Query(request.query, _LIST)
+        selection = Selection(query)
+        fields = parse_fields(query)
+        first = query.integer("from") or 0
+        limit = query.integer("limit")
+        if limit == 0:
+            raise BadParameterError("limit", "want at least 1")
+        wait, headers = parse_wait(request, query)
+        until = query.one("until")
+        if until not in (None, "all", "any"):
+            raise BadParameterError("until", "want all or any")
+        if until is not None and wait is None:
+            raise BadParameterError("until", "goes with wait")
+        context = Listing(selection, fields, first, limit, headers)
+        if wait is not None:
+            pending = {j.id for j in jobs.unfinished() if j.id >= first and selection.takes(j)}
+            if until == "any" and any(j.over and selection.takes(j) for j in all_jobs(jobs, first)):
+                pending.clear()
+            if pending:
+                deadline = now.monotonic + wait
+                return Wait(request, pending, deadline, until_all=until != "any", context=context)
+        return context.answer(request, jobs)
+
+    def _forget_many(self, request: Request, _: list[str], jobs: JobTable, now: Now) -> Answer:
+        selection = Selection(Query(request.query, _SELECTION))
+        jobs.forget_all([j for j in all_jobs(jobs, 0) if selection.takes(j)], now)
+        return no_content()
+
+    def _show(self, request: Request, segments: list[str], jobs: JobTable, now: Now) -> Answer:
+        query = Query(request.query, _FIELDS | {"wait"})
+        fields = parse_fields(query)
+        wait, headers = parse_wait(request, query)
+        job_id = _job_id(segments[1])
+        job = jobs.get(job_id)
+        if job is None:
+            return json(404, '{"jobs":[]}\n')
+        if wait is None or job.over:
+            return self._job(None, job, fields, headers, jobs)
+        context = _Shown(job_id, fields, headers)
+        return Wait(request, {job_id}, now.monotonic + wait, context=context)
+
+    def _waited(self, wait: Wait, jobs: JobTable) -> Response:
+        match wait.context:
+            case _Submitted(job_id, fields, headers):
+                job = jobs.get(job_id)
+                if job is None:
+                    message = f"job {job_id} was deleted while it was waited for"
+                    return error(410, "job is gone", message)
+                return self._job(201, job, fields, headers, jobs)
+            case _Shown(job_id, fields, headers):
+                job = jobs.get(job_id)
+                if job is None:
+                    return json(404, '{"jobs":[]}\n')
+                return self._job(None, job, fields, headers, jobs)
+            case Listing() as listing:
+                return listing.answer(wait.request, jobs)
+        raise AssertionError(wait.context)
+
+    def _job(
+        self,
+        status: int | None,
+        job: Job,
+        fields: tuple[str, ...],
+        headers: Headers,
+        jobs: JobTable,
+    ) -> Response:
+        if job.over:
+            headers = (*headers, (EXIT, exit_field(job)))
+        return Response(
+            status or (200 if job.over else 202),
+            (JSON_TYPE, ("Location", f"/jobs/{job.id}"), *headers),
+            JsonBody(json_array(iter([job]), fields, jobs)),
+        )
+
+    def _forget(self, request: Request, segments: list[str], jobs: JobTable, now: Now) -> Answer:
+        query = Query(request.query, frozenset({"tree"}))
+        tree = query.flag("tree", default=True)
+        job = jobs.get(_job_id(segments[1]))
+        if job is None:
+            return json(404, '{"error":"no such job"}\n')
+        jobs.forget(job, now, tree=tree)
+        return no_content()
+
+    def _output(self, request: Request, segments: list[str], jobs: JobTable, now: Now) -> Answer:
+        query = Query(request.query, _OUTPUT)
+        offset = query.integer("offset") or 0
+        follow, fail, lease = query.flag("follow"), query.flag("fail"), query.flag("lease")
+        for name in ("fail", "lease"):
+            if query.flag(name) and not follow:
+                raise BadParameterError(name, "goes with follow")
+        job = _existing(jobs, segments[1])
+        stream = Stream.OUT if segments[2] == "out" else Stream.ERR
+        size = job.log.size(stream)
+        headers: Headers = (TEXT_TYPE, ("Accept-Ranges", "bytes"))
+        if job.over:
+            headers = (*headers, (EXIT, exit_field(job)))
+        total = str(size) if job.over else "*"
+        if follow:
+            if offset > size and job.over:
+                raise RefusalError(unsatisfiable(size))
+            body = OutputBody(jobs, job, stream, offset, None, fail=fail)
+            return Response(200, headers, body, lease=job.id if lease and not job.over else None)
+        if offset > size:
+            raise RefusalError(unsatisfiable(size))
+        start, end = offset, size
+        status = 200
+        text = request.header(b"range") if "offset" not in query else None
+        if text is not None and request.header(b"if-range") is None:
+            try:
+                wanted = parse_range(text, size)
+            except UnsatisfiableError:
+                raise RefusalError(unsatisfiable(size)) from None
+            if wanted is not None:
+                start, end = wanted
+                status = 206
+                headers = (*headers, ("Content-Range", f"bytes {start}-{end - 1}/{total}"))
+        return Response(status, headers, OutputBody(jobs, job, stream, start, end))
+
+    def _events(self, request: Request, segments: list[str], jobs: JobTable, now: Now) -> Answer:
+        query = Query(request.query, frozenset({"follow"}))
+        follow = query.flag("follow")
+        job = _existing(jobs, segments[1])
+        last = request.header(b"last-event-id")
+        try:
+            position = Position.parse(last) if last else Position()
+        except ValueError as bad:
+            raise RefusalError(error(400, "invalid header", f"Last-Event-ID: {bad}")) from None
+        if position.out > job.log.out_size or position.err > job.log.err_size:
+            message = "Last-Event-ID: this job has had no such event"
+            raise RefusalError(error(400, "invalid header", message))
+        if position.states == 3 and position.out == job.log.out_size:
+            # What an EventSource takes as the word not to come back.
+            return no_content()
+        accept = request.header(b"accept") or ""
+        ndjson = "application/x-ndjson" in accept.lower()
+        kind = "application/x-ndjson" if ndjson else "text/event-stream"
+        headers: Headers = (("Content-Type", kind),)
+        if job.over:
+            headers = (*headers, (EXIT, exit_field(job)))
+        body = EventsBody(jobs, job, position, follow=follow, sse=not ndjson)
+        return Response(200, headers, body)
+
+    def _write_stdin(
+        self, request: Request, segments: list[str], jobs: JobTable, now: Now
+    ) -> Answer:
+        query = Query(request.query, frozenset({"close"}))
+        close = query.flag("close")
+        job = _existing(jobs, segments[1])
+        if not job.options.stdin_open or job.over:
+            raise RefusalError(self.upload_refused(job.id, 0))
+        return Upload(request, job.id, close)
+
+    def _kill(self, request: Request, segments: list[str], jobs: JobTable, now: Now) -> Answer:
+        query = Query(request.query, frozenset({"signal", "grace", "tree"}))
+        signal = _signal(query.one("signal"))
+        grace = query.duration("grace")
+        tree = query.flag("tree", default=True)
+        if grace is None and signal in _ENDING:
+            grace = self._settings.grace
+        job = _existing(jobs, segments[1])
+        if job.over:
+            raise RefusalError(error(409, "job is complete", f"job {job.id} has ended already"))
+        stop = jobs.kill(job, now, signal, grace, tree=tree)
+        if stop is None:
+            if grace is None:
+                raise RefusalError(error(409, "job has not started", "there is nobody to signal"))
+            return json(200, _RECEIPT.format(signal.name, "[]", "[]", "[]"))
+        # The stop is sure to be over some time after its grace.
+        return Wait(request, {job.id}, now.monotonic + (grace or 0.0) + 60.0, context=stop)
+
+    def _set_timeout(
+        self, request: Request, segments: list[str], jobs: JobTable, now: Now
+    ) -> Answer:
+        query = Query(request.query, frozenset({"after"}))
+        after = query.duration("after")
+        if after is None:
+            raise BadParameterError("after", "is missing")
+        job = _existing(jobs, segments[1])
+        if job.over:
+            raise RefusalError(error(409, "job is complete", f"job {job.id} has ended already"))
+        jobs.set_timeout(job, after, now)
+        return self._job(200, job, (*wire.DEFAULT_FIELDS, "timeout"), (), jobs)
+
+
+_Call = Callable[[Request, list[str], JobTable, Now], Answer]
+
+_RECEIPT = '{{"signal":"{}","signalled":{},"escalated":{},"surviving":{}}}\n'
+
+
+class _Shown:
+    """A wait that ends with the job's JSON."""
+
+    __slots__ = ("fields", "headers", "job_id")
+    __match_args__ = ("job_id", "fields", "headers")
+
+    def __init__(self, job_id: int, fields: tuple[str, ...], headers: Headers) -> None:
+        self.job_id = job_id
+        self.fields = fields
+        self.headers = headers
+
+
+class _Submitted(_Shown):
+    """A wait that ends with the JSON of a job that was submitted by it."""
+
+
+def _receipt(stop: Stop) -> Response:
+    surviving = {} if stop.over and not stop.surviving else stop.surviving
+    return json(
+        200,
+        _RECEIPT.format(
+            stop.signal.name,
+            wire.processes(stop.signalled),
+            wire.processes(stop.escalated),
+            wire.processes(surviving),
+        ),
+    )
+
+
+def _job_id(text: str) -> int:
+    if not _JOB_NUMBER.fullmatch(text):
+        quoted = wire.string(text[:200])
+        raise RefusalError(error(400, "invalid job number", f"what is {quoted}?"))
+    return int(text)
+
+
+def _existing(jobs: JobTable, text: str) -> Job:
+    job_id = _job_id(text)
+    job = jobs.get(job_id)
+    if job is None:
+        raise RefusalError(error(404, "no such job", f"there is no job {job_id}"))
+    return job
+
+
+def _signal(text: str | None) -> Signals:
+    """A signal by name, with or without SIG, or by number; TERM by default."""
+    if text is None:
+        return Signals.SIGTERM
+    try:
+        if text.isascii() and text.isdigit():
+            return Signals(int(text))
+        name = text.upper()
+        return Signals[name if name.startswith("SIG") else f"SIG{name}"]
+    except (KeyError, ValueError):
+        raise BadParameterError("signal", "want a name as TERM, or a number") from None

@@ -1,0 +1,102 @@
+"""What the operator reads: one bounded line for each request, and for what else happens.
+
+Lines go to stderr, and never hold the server up: a reader that is too slow loses lines, and
+is told how many. No line has a script, a secret or a control character in it.
+"""
+
+import os
+import select
+from collections import deque
+from json.encoder import encode_basestring_ascii
+
+from rtot.clock import Now
+from rtot.wire import format_time
+
+# A pipe that is writable takes this much without blocking (pipe(7), PIPE_BUF).
+_ATOMIC = 4096
+_MOST_TEXT = 500
+_MOST_PENDING = 1000
+
+
+def escape(text: str, most: int) -> str:
+    """At most `most` characters, with everything that a terminal could obey made visible."""
+    cut = text if len(text) <= most else text[: most - 3] + "..."
+    return "".join(map(_escape_character, cut))
+
+
+def _escape_character(c: str) -> str:
+    if c in '"\\':
+        return "\\" + c
+    return c if c.isprintable() else c.encode("unicode_escape").decode()
+
+
+def text_line(now: Now, level: str, message: str, **fields: str | int | float) -> str:
+    """logfmt, like the original's text format."""
+    text = escape(message, _MOST_TEXT)
+    pairs = "".join(f" {name}={_text_value(value)}" for name, value in fields.items())
+    return f'time="{format_time(now.wall)}" level={level} msg="{text}"{pairs}\n'
+
+
+def json_line(now: Now, level: str, message: str, **fields: str | int | float) -> str:
+    """One JSON object."""
+    pairs = "".join(f',"{name}":{_json_value(value)}' for name, value in fields.items())
+    text = encode_basestring_ascii(escape(message, _MOST_TEXT))
+    return f'{{"time":"{format_time(now.wall)}","level":"{level}","msg":{text}{pairs}}}\n'
+
+
+def _text_value(value: str | int | float) -> str:
+    return f'"{escape(value, _MOST_TEXT)}"' if isinstance(value, str) else str(value)
+
+
+def _json_value(value: str | int | float) -> str:
+    if isinstance(value, str):
+        return str(encode_basestring_ascii(value[:_MOST_TEXT]))
+    return str(value)
+
+
+class Log:
+    """Lines on their way to a descriptor."""
+
+    __slots__ = ("_as_json", "_dropped", "_fd", "_lines", "_poll")
+
+    def __init__(self, fd: int, *, as_json: bool) -> None:
+        self._fd = fd
+        self._as_json = as_json
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+
+    def info(self, now: Now, message: str, **fields: str | int | float) -> None:
+        self._add(now, "info", message, **fields)
+
+    def warning(self, now: Now, message: str, **fields: str | int | float) -> None:
+        self._add(now, "warning", message, **fields)
+
+    def _add(self, now: Now, level: str, message: str, **fields: str | int | float) -> None:
+        if len(self._lines) >= _MOST_PENDING:
+            self._dropped += 1
+            return
+        line = json_line if self._as_json else text_line
+        self._lines.append(line(now, level, message, **fields))
+
+    def trace(self, text: str) -> None:
+        """A traceback of ours, as it is."""
+        self._lines.append(text)
+
+    def flush(self, now: Now) -> None:
+        """Write what can be written without waiting."""
+        while self._lines and self._poll.poll(0):
+            portion = self._lines.popleft()
+            size = len(portion)
+            while self._lines and size + len(self._lines[0]) <= _ATOMIC // 2:
+                line = self._lines.popleft()
+                size += len(line)
+                portion += line
+            try:
+                os.write(self._fd, portion.encode(errors="replace")[:_ATOMIC])
+            except OSError:
+                return
+            if self._dropped and not self._lines:
+                dropped, self._dropped = self._dropped, 0
+                self._add(now, "warning", "log lines were dropped", count=dropped)

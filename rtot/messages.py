@@ -1,0 +1,138 @@
+"""HTTP messages as values, and what a handler may answer. No h11, no sockets.
+
+A response body is bytes, or a Body that is pulled: it answers bytes, *nothing yet*, or the
+end. So one mechanism serves a small answer, a long poll, a followed output and a list of
+100,000 jobs, and nothing large is ever built whole.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rtot.spool import File
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request (RFC 9110). Field names are lower case.
+
+    `content_length` is the declared one, None for none or a chunked body. `body` is None as
+    long as the request has a body that was not read: only its head can be judged then.
+    """
+
+    method: str
+    target: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    peer: str
+    content_length: int | None = None
+    body: bytes | None = b""
+    http_1_0: bool = False
+
+    def header(self, name: bytes) -> str | None:
+        """The field's value, several lines of it joined by commas (RFC 9110, 5.2)."""
+        values = [v for n, v in self.headers if n == name]
+        return b", ".join(values).decode("latin-1") if values else None
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        return self.target.partition("?")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """A piece of a file, to be sent as it is; valid for as long as its body is."""
+
+    file: File
+    offset: int
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """There is no more of this body.
+
+    `broken`: the body must not look whole to the client, so break the connection off.
+    """
+
+    trailers: Headers = ()
+    broken: bool = False
+
+
+THE_END = End()
+BROKEN = End(broken=True)
+
+
+class Body(Protocol):
+    """A response body that is pulled.
+
+    `length` is the exact number of bytes still to come, None where that is not known.
+    `trailers` names the fields that the end may bring. `watched` is the job whose changes
+    bring more after *nothing yet*.
+    """
+
+    length: int | None
+    trailers: str
+    watched: int | None
+
+    def pull(self, limit: int) -> bytes | FileSpan | End | None:
+        """The next at most `limit` bytes.
+
+        None: nothing yet, pull again when the watched job has changed. Empty bytes: nothing
+        so far, but pull again without waiting, there was much to look through.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer. Framing fields (Content-Length, Connection, …) are the connection's.
+
+    `lease`: the job to be killed when the client goes away before the answer is complete.
+    """
+
+    status: int
+    headers: Headers = ()
+    body: bytes | Body = b""
+    lease: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeedBody:
+    """Read the request's body, at most `limit` bytes, and ask again with it."""
+
+    limit: int
+
+
+@dataclass(slots=True)
+class Wait:
+    """Not yet: ask again (`Handler.resume`) when the wait is over or `deadline` has come.
+
+    It is over when one of `jobs` (or, for `until_all`, each of them) is complete or gone,
+    or for a `stop` when that is over. `deadline` is monotonic.
+    """
+
+    request: Request
+    jobs: set[int]
+    deadline: float
+    until_all: bool = True
+    lease: int | None = None
+    context: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Read the request's body and hand it to the job's stdin as the job takes it."""
+
+    request: Request
+    job_id: int
+    end: bool
+
+
+Answer = Response | NeedBody | Wait | Upload

@@ -1,0 +1,31 @@
+"""Range requests (RFC 9110, 14): one range of bytes, or the whole."""
+
+import re
+
+_SPECIFIER = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*")
+
+
+class UnsatisfiableError(Exception):
+    """The range lies outside of what there is."""
+
+
+def parse_range(text: str, size: int) -> tuple[int, int] | None:
+    """Start and end (exclusive) of the one range that is asked for.
+
+    None for what a server may ignore, and this one does: several ranges, other units,
+    malformed ones. Raises UnsatisfiableError for a range of no byte.
+    """
+    found = _SPECIFIER.fullmatch(text)
+    if found is None:
+        return None
+    first, last, suffix = found.groups()
+    if suffix is not None:
+        start, end = max(0, size - int(suffix)), size
+    else:
+        start = int(first)
+        if last and int(last) < start:
+            return None
+        end = min(size, int(last) + 1) if last else size
+    if start >= end:
+        raise UnsatisfiableError
+    return start, end

@@ -1,0 +1,238 @@
+"""The server's private directory: scripts waiting to be run, and output too big to keep.
+
+One directory, mode 0700, named by chance in `--spool-dir`; everything in it is reached
+through its descriptor, created O_EXCL and O_NOFOLLOW, so that nothing planted in a shared
+/tmp is ever followed. It is removed at exit. Its owner holds a lock on it for as long as it
+lives; a directory of ours that nobody locks belonged to a server that was killed, and the
+next server removes it.
+
+Output files are named, not unlinked: an unlinked file costs a descriptor for as long as it
+is kept, jobs are kept until somebody deletes them, and a machine's limit of descriptors
+must not be a limit of memory. A finished job's file is closed, and a few that are being
+read are kept open.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from typing import Protocol
+
+_OPEN_FILES = 32
+_PREFIX = "rtot-"
+
+
+class StorageError(Exception):
+    """A file could not be stored; the text is strerror(3)'s, for people."""
+
+
+class File(Protocol):
+    """An append-only file, read at any offset."""
+
+    def append(self, data: bytes) -> int:
+        """Store what fits and return how many bytes that was; 0 when the disk is full."""
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `offset`; empty past the end."""
+
+    def fileno(self) -> int:
+        """A descriptor for sendfile(2), good until the next call of anything here."""
+
+    def seal(self) -> None:
+        """Nothing more will be appended: let the descriptor go."""
+
+    def remove(self) -> None:
+        """Delete the file."""
+
+
+class Storage(Protocol):
+    """What the job table needs of a disk."""
+
+    def store_script(self, job_id: int, script: bytes) -> None:
+        """Write an executable file, or raise StorageError."""
+
+    def script_path(self, job_id: int) -> str:
+        """The absolute path of a script's file."""
+
+    def remove_script(self, job_id: int) -> None:
+        """Delete a script's file."""
+
+    def create(self, name: str) -> File:
+        """A new, empty file, or raise StorageError."""
+
+
+class SpoolFile:
+    """One stream of one job, beyond what is kept in memory."""
+
+    __slots__ = ("_fd", "_name", "_sealed", "_size", "_spool")
+
+    def __init__(self, spool: "Spool", name: str, fd: int) -> None:
+        self._spool = spool
+        self._name = name
+        self._fd = fd
+        self._size = 0
+        self._sealed = False
+
+    def append(self, data: bytes) -> int:
+        try:
+            stored = os.pwrite(self._fd, data, self._size)
+        except OSError:
+            # ENOSPC, EDQUOT, EIO, EFBIG: the caller counts what is lost and tries the next
+            # piece again, so that a disk with room again is used again.
+            return 0
+        self._size += stored
+        return stored
+
+    def read(self, offset: int, limit: int) -> bytes:
+        try:
+            return os.pread(self.fileno(), limit, offset)
+        except OSError:
+            return b""
+
+    def fileno(self) -> int:
+        return self._spool.reopen(self._name) if self._sealed else self._fd
+
+    def seal(self) -> None:
+        if not self._sealed:
+            self._sealed = True
+            os.close(self._fd)
+
+    def remove(self) -> None:
+        self.seal()
+        self._spool.remove(self._name)
+
+
+class Spool:
+    """The directory, from its creation to its removal."""
+
+    __slots__ = ("_directory", "_open", "path")
+
+    def __init__(self, parent: str) -> None:
+        """Create it inside `parent`; OSError when that cannot be done."""
+        parent = os.path.abspath(parent)
+        name = f"{_PREFIX}{os.geteuid()}-{os.urandom(6).hex()}"
+        self.path = os.path.join(parent, name)
+        os.mkdir(self.path, 0o700)
+        self._directory = _open_private(self.path)
+        fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another server may have swept it away as a leftover just before it was locked.
+        os.stat(self.path)
+        self._open: dict[str, int] = {}
+
+    def store_script(self, job_id: int, script: bytes) -> None:
+        name = f"job-{job_id}"
+        try:
+            fd = os.open(
+                name,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o700,
+                dir_fd=self._directory,
+            )
+        except OSError as error:
+            raise StorageError(_reason(error)) from error
+        try:
+            rest = memoryview(script)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        except OSError as error:
+            self.remove(name)
+            raise StorageError(_reason(error)) from error
+        finally:
+            os.close(fd)
+
+    def script_path(self, job_id: int) -> str:
+        return f"{self.path}/job-{job_id}"
+
+    def remove_script(self, job_id: int) -> None:
+        self.remove(f"job-{job_id}")
+
+    def create(self, name: str) -> SpoolFile:
+        try:
+            fd = os.open(
+                name,
+                os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o600,
+                dir_fd=self._directory,
+            )
+        except OSError as error:
+            raise StorageError(_reason(error)) from error
+        return SpoolFile(self, name, fd)
+
+    def reopen(self, name: str) -> int:
+        """A descriptor of a sealed file. The least recently used ones are closed again."""
+        fd = self._open.pop(name, None)
+        if fd is None:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+            if len(self._open) >= _OPEN_FILES:
+                os.close(self._open.pop(next(iter(self._open))))
+        self._open[name] = fd
+        return fd
+
+    def remove(self, name: str) -> None:
+        """Delete a file; one that is gone already is no error."""
+        fd = self._open.pop(name, None)
+        if fd is not None:
+            os.close(fd)
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=self._directory)
+
+    def close(self) -> None:
+        """Remove the directory and all that is in it."""
+        for fd in self._open.values():
+            os.close(fd)
+        self._open.clear()
+        _remove_tree(self.path, self._directory)
+        os.close(self._directory)
+
+
+def remove_leftovers(parent: str) -> list[str]:
+    """Remove the directories of dead servers of this user, and return their paths."""
+    removed: list[str] = []
+    prefix = f"{_PREFIX}{os.geteuid()}-"
+    try:
+        names = os.listdir(parent)
+    except OSError:
+        return removed
+    for name in names:
+        path = os.path.join(parent, name)
+        if not name.startswith(prefix):
+            continue
+        try:
+            directory = _open_private(path)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            # Its owner is alive.
+            continue
+        else:
+            _remove_tree(path, directory)
+            removed.append(path)
+        finally:
+            os.close(directory)
+    return removed
+
+
+def _open_private(path: str) -> int:
+    """Open a directory that is ours alone, or raise OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        os.close(fd)
+        raise OSError(errno.EPERM, "not a private directory", path)
+    return fd
+
+
+def _remove_tree(path: str, directory: int) -> None:
+    """Remove the flat directory `path`, open as `directory`; what cannot be is left."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+        os.rmdir(path)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or "input/output error").lower()

@@ -1,0 +1,229 @@
+"""A job as the JSON of the original: its times, exit strings, durations and fields.
+
+Large output is written incrementally: `render` is an iterator of pieces, of which none is
+larger than a fixed multiple of one read of the output log, whatever the job wrote.
+"""
+
+import codecs
+import time
+from collections.abc import Callable, Iterator, Mapping
+from json.encoder import encode_basestring
+from signal import Signals
+
+from rtot.job import SHOWN, Job, Usage
+from rtot.output import Stream
+
+NEVER = "0001-01-01 00:00:00 +0000 UTC"
+DEFAULT_FIELDS = ("out", "err", "start", "complete", "create")
+_PIECE = 64 * 1024
+
+# The texts of Go's package syscall, which the original printed.
+_SIGNALS = {
+    1: "hangup",
+    2: "interrupt",
+    3: "quit",
+    4: "illegal instruction",
+    5: "trace/breakpoint trap",
+    6: "aborted",
+    7: "bus error",
+    8: "floating point exception",
+    9: "killed",
+    10: "user defined signal 1",
+    11: "segmentation fault",
+    12: "user defined signal 2",
+    13: "broken pipe",
+    14: "alarm clock",
+    15: "terminated",
+    16: "stack fault",
+    17: "child exited",
+    18: "continued",
+    19: "stopped (signal)",
+    20: "stopped",
+    21: "stopped (tty input)",
+    22: "stopped (tty output)",
+    23: "urgent I/O condition",
+    24: "CPU time limit exceeded",
+    25: "file size limit exceeded",
+    26: "virtual timer expired",
+    27: "profiling timer expired",
+    28: "window changed",
+    29: "I/O possible",
+    30: "power failure",
+    31: "bad system call",
+}
+
+
+def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
+    """One U+FFFD for each bad byte, as Go does; Python's own handler merges them."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "\ufffd" * (error.end - error.start), error.end
+
+
+codecs.register_error("rtot.each", _replace_each_byte)
+
+
+def format_time(wall: int) -> str:
+    """Nanoseconds since the epoch as Go's Time.String in UTC; 0 is Go's zero time."""
+    if not wall:
+        return NEVER
+    seconds, nanoseconds = divmod(wall, 1_000_000_000)
+    fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))}{fraction} +0000 UTC"
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Go's Duration.String: `2.019438118s`, `1h2m3s`, `1.5ms`, `0s`."""
+    if nanoseconds < 1_000_000_000:
+        for unit, size in (("ms", 1_000_000), ("µs", 1_000), ("ns", 1)):
+            if nanoseconds >= size:
+                return f"{_decimal(nanoseconds, size)}{unit}"
+        return "0s"
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_decimal(rest, 1_000_000_000)}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, rest = divmod(value, unit)
+    digits = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
+    return f"{whole}.{digits}" if digits else str(whole)
+
+
+def signal_name(number: int) -> str:
+    """What Go calls a signal."""
+    return _SIGNALS.get(number, f"signal {number}")
+
+
+def exit_text(job: Job) -> str:
+    """The original's `exit`: empty for 0 and for a job that is not complete."""
+    if not job.over:
+        return ""
+    if job.failure:
+        return job.failure
+    status = job.status
+    if number := status & 0x7F:
+        return f"signal: {signal_name(number)}{' (core dumped)' if status & 0x80 else ''}"
+    return f"exit status {status >> 8}" if status else ""
+
+
+def string(text: str) -> str:
+    """A JSON string."""
+    return str(encode_basestring(text))
+
+
+def decode(data: bytes) -> str:
+    """Text of bytes that should be UTF-8: U+FFFD for each byte that is not."""
+    return data.decode("utf-8", "rtot.each")
+
+
+def strings(texts: tuple[str, ...]) -> str:
+    """A JSON array of strings."""
+    return f"[{', '.join(map(string, texts))}]"
+
+
+def processes(found: Mapping[int, str]) -> str:
+    """A JSON array of processes: pids and commands."""
+    rows = (f'{{"pid":{pid},"command":{string(name)}}}' for pid, name in found.items())
+    return f"[{','.join(rows)}]"
+
+
+def _usage(usage: Usage | None) -> str:
+    if usage is None:
+        return "null"
+    user, system = usage.user / 1e6, usage.system / 1e6
+    return f'{{"user":{user:.6f},"system":{system:.6f},"peak":{usage.peak}}}'
+
+
+def _seconds(value: float | None) -> str:
+    return "null" if value is None else f"{value:.9g}"
+
+
+def _code(job: Job) -> str:
+    started = job.over and not job.failure and not job.status & 0x7F
+    return str(job.status >> 8) if started else "null"
+
+
+def _signal(job: Job) -> str:
+    number = job.status & 0x7F if job.over and not job.failure else 0
+    if not number:
+        return "null"
+    try:
+        return string(Signals(number).name)
+    except ValueError:
+        return string(f"SIG{number}")
+
+
+# Every field that can be asked for, but `out` and `err`, which are not small, and
+# `filename`, which only the table knows.
+SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
+    "start": lambda job: string(format_time(job.start)),
+    "complete": lambda job: string(format_time(job.complete)),
+    "create": lambda job: string(format_time(job.create)),
+    "code": _code,
+    "signal": _signal,
+    "reason": lambda job: string(job.reason.value) if job.over and job.reason else "null",
+    "pid": lambda job: "null" if job.pid is None else str(job.pid),
+    "label": lambda job: strings(job.options.labels),
+    "arg": lambda job: strings(job.options.args),
+    "timeout": lambda job: _seconds(job.timeout),
+    "launcher": lambda job: (
+        "null" if job.options.launcher is None else string(job.options.launcher)
+    ),
+    "out_bytes": lambda job: str(job.log.out_size),
+    "err_bytes": lambda job: str(job.log.err_size),
+    "out_dropped": lambda job: str(job.log.dropped[0]),
+    "err_dropped": lambda job: str(job.log.dropped[1]),
+    "holders": lambda job: processes(job.holders),
+    "usage": lambda job: _usage(job.usage),
+}
+ALL_FIELDS = (*DEFAULT_FIELDS, *(f for f in SMALL_FIELDS if f not in DEFAULT_FIELDS), "filename")
+
+
+def render(job: Job, fields: tuple[str, ...], filename: str) -> Iterator[bytes]:
+    """The job as a JSON object, in pieces. Unknown fields are passed over.
+
+    What is told is the job as it was when the first piece was asked for, except that a job
+    that is forgotten meanwhile loses the rest of its output.
+    """
+    head = f'{{"id":{job.id}'
+    ends = {}
+    for stream in Stream:
+        if stream.name.lower() in fields and (size := job.log.size(stream)):
+            ends[stream] = size
+    tail = f',"state":"{SHOWN[job.state]}"'
+    if text := exit_text(job):
+        tail += f',"exit":{string(text)}'
+    for name in fields:
+        if name in SMALL_FIELDS:
+            tail += f',"{name}":{SMALL_FIELDS[name](job)}'
+        elif name == "filename":
+            tail += f',"filename":{string(filename)}'
+    tail += f',"href":"/jobs/{job.id}"}}'
+    if sum(ends.values()) <= _PIECE:
+        for stream, end in ends.items():
+            text = decode(job.log.read(stream, 0, end))
+            head += f',"{stream.name.lower()}":{string(text)}'
+        yield (head + tail).encode()
+        return
+    for stream, end in ends.items():
+        yield f'{head},"{stream.name.lower()}":"'.encode()
+        head = ""
+        yield from _escaped(job, stream, end)
+        yield b'"'
+    yield (head + tail).encode()
+
+
+def _escaped(job: Job, stream: Stream, end: int) -> Iterator[bytes]:
+    """The inside of a JSON string: the stream up to `end`."""
+    decoder = codecs.getincrementaldecoder("utf-8")("rtot.each")
+    offset = 0
+    while offset < end:
+        data = job.log.read(stream, offset, min(_PIECE, end - offset))
+        offset += len(data)
+        text = decoder.decode(data, final=not data or offset == end)
+        yield string(text)[1:-1].encode()
+        if not data:
+            return

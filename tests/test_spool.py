@@ -1,0 +1,126 @@
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from rtot.spool import Spool, SpoolFile, StorageError, remove_leftovers
+
+
+def test_the_directory_is_private(spool: Spool) -> None:
+    status = os.stat(spool.path)
+    assert stat.S_IMODE(status.st_mode) == 0o700
+    assert status.st_uid == os.geteuid()
+
+
+def test_a_script_is_executable_and_whole(spool: Spool) -> None:
+    script = bytes(range(256)) * 5000
+    spool.store_script(3, script)
+    path = Path(spool.script_path(3))
+    assert path.read_bytes() == script
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    spool.remove_script(3)
+    assert not path.exists()
+    spool.remove_script(3)
+
+
+def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    for name in ("job-0", "0.out"):
+        os.symlink(victim, f"{spool.path}/{name}")
+    with pytest.raises(StorageError, match="file exists"):
+        spool.store_script(0, b"x")
+    with pytest.raises(StorageError, match="file exists"):
+        spool.create("0.out")
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_script_that_cannot_be_stored_leaves_nothing(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(StorageError, match="no space left on device"):
+        spool.store_script(0, b"x")
+    assert os.listdir(spool.path) == []
+
+
+def test_a_file_from_its_beginning_to_its_removal(spool: Spool) -> None:
+    file = spool.create("0.out")
+    assert file.append(b"hello ") == 6
+    assert file.append(b"world") == 5
+    assert file.read(3, 5) == b"lo wo"
+    assert file.read(11, 5) == b""
+    fd = file.fileno()
+    file.seal()
+    file.seal()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    assert file.read(0, 99) == b"hello world"
+    assert os.pread(file.fileno(), 99, 6) == b"world"
+    file.remove()
+    assert os.listdir(spool.path) == []
+    assert file.read(0, 99) == b""
+
+
+def test_a_full_disk_stores_nothing(spool: Spool) -> None:
+    if not os.path.exists("/dev/full"):
+        raise AssertionError("Linux has /dev/full")
+    file = SpoolFile(spool, "0.out", os.open("/dev/full", os.O_RDWR))
+    assert file.append(b"x") == 0
+    assert file.append(b"") == 0
+    file.seal()
+
+
+def test_few_of_many_read_files_are_open(spool: Spool) -> None:
+    files = [spool.create(f"{i}.out") for i in range(100)]
+    for i, file in enumerate(files):
+        file.append(b"%d" % i)
+        file.seal()
+    before = len(os.listdir("/proc/self/fd"))
+    for i, file in enumerate(files):
+        assert file.read(0, 9) == b"%d" % i
+    assert len(os.listdir("/proc/self/fd")) - before <= 32
+
+
+def test_closing_removes_everything(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path))
+    spool.store_script(0, b"x")
+    file = spool.create("0.out")
+    file.append(b"x")
+    file.seal()
+    file.read(0, 1)
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
+    alive = Spool(str(tmp_path))
+    alive.store_script(0, b"x")
+    dead = tmp_path / f"rtot-{os.geteuid()}-dead"
+    dead.mkdir(mode=0o700)
+    (dead / "job-0").write_bytes(b"x")
+    strangers = [tmp_path / f"rtot-{os.geteuid()}-open", tmp_path / "rtot-99999-other"]
+    for path in strangers:
+        path.mkdir()
+        path.chmod(0o755)
+    (tmp_path / f"rtot-{os.geteuid()}-link").symlink_to(strangers[0])
+    (tmp_path / f"rtot-{os.geteuid()}-file").write_bytes(b"")
+    assert remove_leftovers(str(tmp_path)) == [str(dead)]
+    assert not dead.exists()
+    assert os.path.exists(alive.script_path(0))
+    assert all(path.exists() for path in strangers)
+    alive.close()
+
+
+def test_no_directory_has_no_leftovers() -> None:
+    assert remove_leftovers("/does/not/exist") == []
+
+
+def test_a_spool_needs_its_parent() -> None:
+    with pytest.raises(FileNotFoundError):
+        Spool("/does/not/exist")
