@@ -208,7 +208,10 @@ class OutputLog:
     def arrival(self, index: int) -> Arrival:
         """The record of that number, from 0. The newest one may still grow."""
         if self._arrivals is not None and index < self._arrivals.size // _RECORD.size:
-            record = self._arrivals.read(index * _RECORD.size, _RECORD.size)
+            start = index * _RECORD.size
+            record = self._arrivals.read(start, _RECORD.size)
+            # A record may lie across the end of the file.
+            record += self._arrivals.read(start + len(record), _RECORD.size - len(record))
             if len(record) == _RECORD.size:
                 return Arrival(*_RECORD.unpack(record))
         # The newest one; or one that cannot be read, which is then told together with it.

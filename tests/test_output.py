@@ -9,7 +9,7 @@ MILLISECOND = 1_000_000
 
 
 def story(log: OutputLog) -> list[tuple[int, int, int]]:
-    return [tuple(log.arrival(i)) for i in range(log.arrivals())]
+    return [(a.wall, a.out_end, a.err_end) for a in map(log.arrival, range(log.arrivals()))]
 
 
 def test_an_empty_log() -> None:

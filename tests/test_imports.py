@@ -1,0 +1,98 @@
+"""The table of who may import whom, held true. A module that is not in it fails the test."""
+
+import ast
+from pathlib import Path
+
+import rtot
+
+PACKAGE = Path(rtot.__file__).parent
+
+# Values and rules first, then the cores, then what touches the world, then all together.
+TABLE = {
+    "__init__": "",
+    "clock": "",
+    "config": "",
+    "deadlines": "",
+    "ranges": "",
+    "auth": "",
+    "spool": "",
+    "stop": "",
+    "process": "",
+    "listeners": "",
+    "output": "spool",
+    "query": "config",
+    "framing": "config",
+    "messages": "spool",
+    "fields": "messages",
+    "job": "output",
+    "commands": "job stop",
+    "jobs": "clock commands config deadlines job output spool stop",
+    "wire": "job output",
+    "log": "clock wire",
+    "bodies": "job jobs messages output wire",
+    "answers": "messages wire",
+    "submission": "config job messages query wire",
+    "listing": "answers bodies job jobs messages query wire",
+    "handler": "answers auth bodies clock config job jobs listing messages output query ranges"
+    " spool stop submission wire",
+    "connection": "clock config fields framing messages",
+    "client": "connection messages",
+    "children": "clock commands config job jobs log output process stop",
+    "server": "answers children client clock commands config connection deadlines handler jobs"
+    " listeners log messages process",
+    "cli": "__init__ config handler jobs listeners log process server spool",
+    "__main__": "cli",
+}
+WORLD = {"socket", "selectors", "select", "subprocess", "signal", "h11", "os", "time"}
+# Of the world each core may know this much: names of signals, the calendar, files.
+KNOWS = {
+    "stop": {"signal"},
+    "commands": {"signal"},
+    "jobs": {"signal"},
+    "wire": {"signal", "time"},
+    "handler": {"signal"},
+    "fields": {"time"},
+    "connection": {"h11"},
+    "spool": {"os"},
+    "client": {"os", "socket"},
+    "process": {"os", "signal"},
+    "children": {"os", "selectors"},
+    "listeners": {"os", "socket"},
+    "log": {"os", "select"},
+    "server": {"selectors", "signal", "socket", "time"},
+    "cli": {"os"},
+}
+
+
+def imports(module: str) -> tuple[set[str], set[str]]:
+    """What a module imports of rtot, and of the world."""
+    ours: set[str] = set()
+    world: set[str] = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "rtot":
+            names = [
+                f"rtot.{alias.name}" if (PACKAGE / f"{alias.name}.py").exists() else "rtot.__init__"
+                for alias in node.names
+            ]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        ours |= {name.removeprefix("rtot.") for name in names if name.startswith("rtot.")}
+        world |= {name.partition(".")[0] for name in names} & WORLD
+    return ours, world
+
+
+def test_every_module_is_in_the_table() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == set(TABLE)
+
+
+def test_the_table_is_true() -> None:
+    assert {m: imports(m)[0] for m in TABLE} == {m: set(TABLE[m].split()) for m in TABLE}
+
+
+def test_the_world_stays_outside() -> None:
+    for module in TABLE:
+        assert imports(module)[1] <= KNOWS.get(module, set()), module
