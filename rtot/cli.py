@@ -186,7 +186,7 @@ def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespac
         if not options.addresses:
             text = environ.get("RTOT_ADDR") or "localhost:8457"
             options.addresses = [parse_address(text)]
-        options.secret = options.secret or environ.get("RTOT_SECRET")
+        options.secret = options.secret or environ.get("RTOT_SECRET") or None
         if options.secret is not None and not re.fullmatch(r"[\x21-\x7e]+", options.secret):
             raise ValueError("a secret is printable ASCII without spaces")
         options.log_format = options.log_format or environ.get("RTOT_LOG_FORMAT") or "text"
