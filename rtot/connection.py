@@ -363,7 +363,7 @@ class HttpConnection:
                 self._in.clear()
             case State.HANDED:
                 self.deadline = None
-            case State.CLOSED:
+            case _:
                 self.deadline = None
                 self._body = None
                 self._in.clear()
@@ -487,9 +487,8 @@ class HttpConnection:
             self._queue(part)
 
     def _queue(self, data: bytes | FileSpan) -> None:
-        if len(data):
-            self._out.append(data)
-            self._out_size += len(data)
+        self._out.append(data)
+        self._out_size += len(data)
 
     def _finish_body(self, end: End, now: Now) -> None:
         self._body = None

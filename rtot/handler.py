@@ -68,10 +68,7 @@ class Handler:
         """Answer a request whose wait is over."""
         if isinstance(wait.context, Stop):
             return _receipt(wait.context)
-        try:
-            return self._waited(wait, jobs)
-        except RefusalError as refusal:
-            return refusal.response
+        return self._waited(wait, jobs)
 
     def settle(self, wait: Wait, job_id: int, jobs: JobTable) -> bool:
         """Whether the wait is over, now that the job has changed."""
@@ -280,9 +277,9 @@ class Handler:
                 if job is None:
                     return json(404, '{"jobs":[]}\n')
                 return self._job(None, job, fields, headers, jobs)
-            case Listing() as listing:
+            case listing:
+                assert isinstance(listing, Listing)
                 return listing.answer(wait.request, jobs)
-        raise AssertionError(wait.context)
 
     def _job(
         self,

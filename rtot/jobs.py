@@ -372,8 +372,9 @@ class JobTable:
         """Do what is due."""
         for job_id in self._job_deadlines.due(now.monotonic):
             job = self._find(job_id)
-            if job is None or job.run is None:
-                continue
+            # Whoever finishes a job clears its deadline.
+            assert job is not None
+            assert job.run is not None
             run = job.run
             if run.timeout_at is not None and run.timeout_at <= now.monotonic:
                 run.timeout_at = None
@@ -502,18 +503,15 @@ class JobTable:
     def _follow(self, stop: Stop, steps: list[Order | Look]) -> None:
         """Turn the stop's steps into commands, and look at it again when it says."""
         for step in steps:
-            match step:
-                case Order(signal, scope):
-                    self._commands.append(Signal(stop, signal, scope))
-                case Look(scope):
-                    self._commands.append(Survey(stop, scope))
+            if isinstance(step, Order):
+                self._commands.append(Signal(stop, step.signal, step.scope))
+            else:
+                self._commands.append(Survey(stop, step.scope))
         if stop.over:
             self._stops.clear(stop)
-            stops = self._stopping.get(stop.job_id, [])
-            if stop in stops:
-                stops.remove(stop)
-                if not stops:
-                    del self._stopping[stop.job_id]
+            others = [s for s in self._stopping.pop(stop.job_id, ()) if s is not stop]
+            if others:
+                self._stopping[stop.job_id] = others
             self._changes.add(stop.job_id)
             job = self._forgotten.get(stop.job_id)
             if job is not None and job.state is State.HELD:

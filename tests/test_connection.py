@@ -348,6 +348,15 @@ def test_a_broken_body_breaks_the_connection() -> None:
     assert connection.state is State.LINGERING
 
 
+def test_a_body_that_is_broken_later() -> None:
+    connection, received = asked(request("GET", "/"))
+    assert connection.request is received
+    connection.respond(Response(200, (), Script(b"ab", None, None, BROKEN)), at(1))
+    drain(connection)
+    assert connection.data_to_send(at(2)) == []
+    assert connection.state is State.LINGERING
+
+
 def test_a_body_that_is_broken_from_the_beginning() -> None:
     connection, _ = asked(request("GET", "/"))
     connection.respond(Response(200, (), Script(BROKEN)), at(1))

@@ -40,6 +40,15 @@ def test_it_does_not_grow_with_what_is_cleared() -> None:
     assert len(deadlines._heap) < 200
 
 
+def test_the_living_stay_when_the_cleared_are_swept() -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    deadlines.set(-1, 5.0)
+    for key in range(100):
+        deadlines.set(key, 1.0)
+        deadlines.clear(key)
+    assert deadlines.next() == 5.0
+
+
 def test_moving_later_costs_no_heap_entry() -> None:
     deadlines: Deadlines[str] = Deadlines()
     for when in range(1000):

@@ -823,6 +823,8 @@ def test_characters_are_not_cut(face: Face) -> None:
 def test_bytes_that_are_no_text_survive(face: Face) -> None:
     face.complete(out=b"\xff\xfe")
     assert events(face)[2]["base64"] == "//4="
+    face.complete(out=b"\x80\x80\x80")
+    assert events(face, "/jobs/1/events")[2]["base64"] == "gICA"
 
 
 def test_a_long_piece_is_told_in_parts(face: Face) -> None:

@@ -484,6 +484,24 @@ def test_shutdown() -> None:
     assert table.jobs.ended
 
 
+def test_two_kills_at_once_have_a_receipt_each(table: Table) -> None:
+    table.world.obstinate = True
+    job = table.run()
+    first = table.jobs.kill(job, at(0), Signals.SIGTERM, 5.0)
+    second = table.jobs.kill(job, at(0), Signals.SIGKILL, 5.0)
+    assert first is not None
+    assert second is not None
+    table.world.obey(at(0))
+    for seconds in (0.05, 0.1):
+        table.jobs.expire(at(seconds))
+        table.world.obey(at(seconds))
+    assert first.over
+    assert second.over
+    table.jobs.surveyed(first, {}, at(1))
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() is None
+
+
 def test_shutdown_in_a_hurry(table: Table) -> None:
     table.world.obstinate = True
     table.run()

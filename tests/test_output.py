@@ -48,6 +48,13 @@ def test_what_is_beyond_memory_is_in_a_file() -> None:
     assert log.read(Stream.OUT, 0, 99) == b""
 
 
+def test_what_is_only_in_memory_is_removed_too() -> None:
+    log = OutputLog(MemoryDisk(), "0", limit=100, memory=10)
+    log.append(Stream.OUT, b"x", 1)
+    log.remove()
+    assert log.read(Stream.OUT, 0, 9) == b""
+
+
 def test_the_limit_is_for_both_streams() -> None:
     log = OutputLog(MemoryDisk(), "0", limit=10, memory=100)
     assert log.append(Stream.OUT, b"123456", 1) == 6
