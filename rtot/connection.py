@@ -293,6 +293,9 @@ class HttpConnection:
                 self._finish_body(pulled, now)
             else:
                 self._send_data(pulled)
+        if self._out and self.deadline is None and self._state is State.RESPONDING:
+            # A follower was idle, rightly; from now on it is to take what there is.
+            self.deadline = now.monotonic + self._settings.send_timeout
         return list(self._out)
 
     def sent(self, count: int, now: Now) -> None:

@@ -340,6 +340,17 @@ def test_a_followed_body_waits_without_a_deadline() -> None:
     assert connection.state is State.IDLE
 
 
+def test_a_follower_that_takes_nothing_is_cut_off() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200, (), Script(None, None, b"x", None, None)), at(1))
+    connection.sent(sum(map(len, connection.data_to_send(at(1)))), at(1))
+    assert connection.deadline is None
+    assert connection.data_to_send(at(100)) != []
+    assert connection.deadline == 100 + SETTINGS.send_timeout
+    connection.expire(at(130))
+    assert connection.state is State.CLOSED
+
+
 def test_a_broken_body_breaks_the_connection() -> None:
     connection, _ = asked(request("GET", "/"))
     connection.respond(Response(200, (), Script(b"ab", None, b"cd", BROKEN)), at(1))
