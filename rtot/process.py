@@ -114,6 +114,8 @@ class Processes:
     ) -> Child:
         """Start argv[0] in a session of its own, with pipes as stdout and stderr.
 
+        It is looked for in PATH if it has no slash.
+
         Raises NotStartedError or TryLaterError, having kept nothing.
         """
         fds: list[int] = []
@@ -138,7 +140,9 @@ class Processes:
         try:
             with _inside(cwd):
                 try:
-                    pid = os.posix_spawn(
+                    # A launcher is looked for in PATH, a script has a path of its own.
+                    spawn = os.posix_spawn if "/" in argv[0] else os.posix_spawnp
+                    pid = spawn(
                         argv[0],
                         argv,
                         {**self._environ, **env, _JOB: str(job_id)},
