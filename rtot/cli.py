@@ -13,7 +13,7 @@ from rtot import __version__, listeners, process
 from rtot.config import Settings, parse_duration, parse_size
 from rtot.handler import Handler
 from rtot.jobs import JobTable
-from rtot.listeners import Address, AddressError, ListenError, parse_address
+from rtot.listeners import ListenError, parse_address
 from rtot.log import Log
 from rtot.process import Processes
 from rtot.server import Server, read_clock
@@ -201,7 +201,7 @@ def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespac
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    limit = _raise_descriptor_limit()
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = max(8, limit - process.reserved_descriptors(limit) - 16)
     # A job has three pipes at most and one file of its output open; half of the rest is
     # for clients.
@@ -223,12 +223,6 @@ def _settings(options: argparse.Namespace) -> Settings:
         ttl=options.ttl,
         launchers=tuple(options.launchers),
     )
-
-
-def _raise_descriptor_limit() -> int:
-    """Use what the hard limit allows; jobs would inherit it, and are none the worse for it."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft
 
 
 def _as(convert: Callable[[str], T]) -> Callable[[str], T]:
@@ -270,6 +264,3 @@ def _fail(message: str) -> int:
     with contextlib.suppress(OSError):
         print(f"rtot: {message}", file=sys.stderr)
     return FAILURE
-
-
-__all__ = ["Address", "AddressError", "main"]

@@ -155,11 +155,6 @@ class HttpConnection:
         """Whether reading is of use. Otherwise leave it to the kernel to hold the peer back."""
         return not self._eof and len(self._in) < self._settings.max_buffer
 
-    @property
-    def peer_closed(self) -> bool:
-        """Whether the peer will send no more."""
-        return self._eof
-
     def receive_data(self, data: bytes, now: Now) -> None:
         """The peer sent `data`; empty: it will send no more."""
         if self._state is State.LINGERING:

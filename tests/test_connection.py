@@ -222,7 +222,7 @@ def test_a_request_that_ends_in_the_middle(data: bytes) -> None:
 def test_the_end_between_requests() -> None:
     connection = connect()
     connection.receive_data(b"", at(1))
-    assert connection.peer_closed
+    assert not connection.wants_data
     assert connection.has_work
     assert connection.next_request(at(1)) is None
     assert connection.state is State.CLOSED
