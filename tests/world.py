@@ -159,6 +159,9 @@ class PaperServer:
         self.now = at(1)
         self.connection = HttpConnection(self.settings, "test", self.now)
         self.output = b""
+        self.answered: list[str] = []
+        """The method of each request that was answered; GET for what was no request."""
+        self._responding = False
         self.upload: Upload | None = None
 
     def receive(self, data: bytes) -> None:
@@ -206,6 +209,10 @@ class PaperServer:
 
     def _flush(self) -> bool:
         progress = False
+        if self.connection.state is State.RESPONDING and not self._responding:
+            self._responding = True
+            request = self.connection.request
+            self.answered.append(request.method if request is not None else "GET")
         while pieces := self.connection.data_to_send(self.now):
             progress = True
             for piece in pieces:
@@ -214,6 +221,7 @@ class PaperServer:
                 else:
                     self.output += piece
             self.connection.sent(sum(map(len, pieces)), self.now)
+        self._responding = self.connection.state is State.RESPONDING
         return progress or self.connection.has_more_to_send
 
 
