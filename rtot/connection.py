@@ -155,6 +155,11 @@ class HttpConnection:
         """Whether reading is of use. Otherwise leave it to the kernel to hold the peer back."""
         return not self._eof and len(self._in) < self._settings.max_buffer
 
+    @property
+    def peer_closed(self) -> bool:
+        """Whether the peer will send no more."""
+        return self._eof
+
     def receive_data(self, data: bytes, now: Now) -> None:
         """The peer sent `data`; empty: it will send no more."""
         if self._state is State.LINGERING:
@@ -207,6 +212,8 @@ class HttpConnection:
         """
         if self._state is not State.STREAMING:
             return b""
+        if self.deadline is None:
+            self.deadline = now.monotonic + self._settings.body_timeout
         try:
             data, ended = self._take_body(room, now)
         except RefusedError as refused:
@@ -214,9 +221,12 @@ class HttpConnection:
             return b""
         return None if ended and not data else data
 
-    def pause_body(self, now: Now) -> None:
-        """The receiver of a streamed body has no room: do not hold that against the peer."""
-        self.deadline = now.monotonic + self._settings.body_timeout
+    def pause_body(self) -> None:
+        """The receiver of a streamed body has no room: that is not the peer's fault.
+
+        The next `next_piece` sets the deadline anew.
+        """
+        self.deadline = None
 
     def respond(self, response: Response, now: Now) -> None:
         """Answer the request. One whose body is not all read is the connection's last."""
@@ -455,7 +465,7 @@ class HttpConnection:
         else:
             good = self._chunks.scan(self._in, most)
         pieces = []
-        self._more = bool(good) and good < len(self._in)
+        self._more = good < len(self._in) and (good > 0 or self._eof)
         if good:
             self.deadline = now.monotonic + self._settings.body_timeout
             try:
@@ -465,7 +475,7 @@ class HttpConnection:
                     pieces.append(bytes(event.data))
             except h11.RemoteProtocolError as error:
                 raise RefusedError(400, "a body that is not HTTP") from error
-        if not self._body_ended and self._eof and not self._in:
+        if not self._body_ended and self._eof and not (good and self._in):
             raise RefusedError(400, "the request ends in its body")
         return b"".join(pieces), self._body_ended
 

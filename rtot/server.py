@@ -32,6 +32,8 @@ _WRITE = selectors.EVENT_WRITE
 _ACCEPTS = 64
 # Bytes sent to one client in a turn.
 _SENT_PER_TURN = 512 * 1024
+# epoll_wait(2) counts milliseconds in an int, which holds 24 days.
+_LONGEST_WAIT = 86400.0
 # How long listeners rest when there is no descriptor for a connection.
 _REST = 0.5
 # Beyond the grace: how long at most an ending server waits for the last of the dying.
@@ -112,7 +114,7 @@ class Server:
             self._give_up_at,
         ]
         nearest = min((t for t in times if t is not None), default=None)
-        return None if nearest is None else max(0.0, nearest - now.monotonic)
+        return None if nearest is None else min(max(0.0, nearest - now.monotonic), _LONGEST_WAIT)
 
     def _observe(self, ready: list[tuple[selectors.SelectorKey, int]], now: Now) -> None:
         for key, mask in ready:
@@ -138,18 +140,31 @@ class Server:
             self._children.reap(now)
 
     def _expire(self, now: Now) -> None:
-        self._jobs.expire(now)
+        try:
+            self._jobs.expire(now)
+        except Exception:
+            self._confess()
         for client in self._deadlines.due(now.monotonic):
-            if client.wait is not None and client.wait.deadline <= now.monotonic:
-                self._resume(client, client.wait, now)
-            else:
-                client.http.expire(now)
+            try:
+                self._expire_client(client, now)
+            except Exception:
+                self._blame_ourselves(client, now)
             self._flushable[client] = None
         if self._listen_at is not None and self._listen_at <= now.monotonic:
             self._listen()
         if self._give_up_at is not None and self._give_up_at <= now.monotonic:
             self._log.warning(now, "some processes could not be ended")
             self._jobs.hurry(now)
+
+    def _expire_client(self, client: Client, now: Now) -> None:
+        if client.wait is not None and client.wait.deadline <= now.monotonic:
+            self._resume(client, client.wait, now)
+            return
+        client.http.expire(now)
+        if client.upload is not None and client.http.state is not State.STREAMING:
+            # It has been answered: what still comes of it is thrown away.
+            client.upload = None
+            self._watch(client, ())
 
     def _decide(self, now: Now) -> None:
         ready, self._ready = self._ready, {}
@@ -312,11 +327,11 @@ class Server:
                 raise StdinClosedError
             if job.run is None and not job.over:
                 # It waits in the queue, and so do we.
-                client.http.pause_body(now)
+                client.http.pause_body()
                 return
             room = self._jobs.stdin_room(job)
             if not room:
-                client.http.pause_body(now)
+                client.http.pause_body()
                 return
             piece = client.http.next_piece(room, now)
             if client.http.state is not State.STREAMING:
@@ -342,8 +357,11 @@ class Server:
         for job_id in self._jobs.take_changes():
             for client in list(self._watchers.get(job_id, ())):
                 if client.wait is not None:
-                    if self._handler.settle(client.wait, job_id, self._jobs):
-                        self._resume(client, client.wait, now)
+                    try:
+                        if self._handler.settle(client.wait, job_id, self._jobs):
+                            self._resume(client, client.wait, now)
+                    except Exception:
+                        self._blame_ourselves(client, now)
                 elif client.upload is not None:
                     self._ready[client] = None
                 else:
@@ -389,6 +407,11 @@ class Server:
             self._idle.pop(client, None)
         if http.has_work and client.upload is None:
             self._ready[client] = None
+        if not http.wants_data and not http.peer_closed and (client.wait or http.watched):
+            # It sends on and on while its answer is not due. To stop reading would be not to
+            # see it hang up.
+            self._drop(client, now)
+            return
         interest = _READ if http.wants_data else 0
         if http.has_unsent and client not in self._flushable:
             interest |= _WRITE

@@ -219,6 +219,19 @@ def test_a_request_that_ends_in_the_middle(data: bytes) -> None:
     assert connection.state is State.CLOSED
 
 
+@pytest.mark.parametrize("body", [b"5\r\nhello", b"5\r\nhello\r", b"5\r\nhello\r\n3"])
+def test_a_chunked_body_that_ends_in_the_middle(body: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection, _ = asked(head + body, b"")
+    connection.read_body(10, at(1))
+    assert connection.next_request(at(1)) is None
+    if connection.state is State.BODY:
+        assert connection.has_work
+        assert connection.next_request(at(1)) is None
+    assert connection.peer_closed
+    assert drain(connection).startswith(b"HTTP/1.1 400 ")
+
+
 def test_the_end_between_requests() -> None:
     connection = connect()
     connection.receive_data(b"", at(1))
@@ -479,7 +492,9 @@ def test_a_streamed_body() -> None:
     connection.stream_body(at(1))
     assert connection.next_piece(10, at(1)) == b"abc"
     assert connection.next_piece(10, at(1)) == b""
-    connection.pause_body(at(9))
+    connection.pause_body()
+    assert connection.deadline is None
+    assert connection.next_piece(10, at(9)) == b""
     assert connection.deadline == 9 + SETTINGS.body_timeout
     connection.receive_data(b"5\r\ndefgh\r\n0\r\n\r\n", at(9))
     assert connection.next_piece(5, at(9)) == b"de"

@@ -60,6 +60,22 @@ def test_a_timeout_of_a_job_whose_child_holds_the_pipe(rtot: Rtot) -> None:
     assert not is_alive(int(job["out"]))
 
 
+def test_a_timeout_of_years_does_not_overflow_the_selector(rtot: Rtot) -> None:
+    rtot.submit(b"sleep 0.2", "timeout=100000h")
+    assert rtot.json("/jobs/0?wait=99999h")["jobs"][0]["state"] == "complete"
+    rtot.submit(b"sleep 1000", "timeout=100000h")
+    until(lambda: len(rtot.json("/jobs?state=running")["jobs"]) == 1)
+    assert b"still here" in rtot.curl("/ping")
+
+
+def test_an_upload_is_not_blamed_for_a_job_that_does_not_read(start: Start) -> None:
+    rtot = start("--body-timeout=0.5")
+    rtot.submit(b"sleep 2; wc -c", "stdin=open")
+    answer = rtot.json("/jobs/0/in?close", "--data-binary", "@-", text=b"x" * 1_000_000)
+    assert answer == {"written": 1_000_000}
+    assert rtot.json("/jobs/0?wait=20")["jobs"][0]["out"] == "1000000\n"
+
+
 def test_a_timeout_that_is_changed(rtot: Rtot) -> None:
     rtot.submit(b"sleep 1000", "timeout=1h")
     until(lambda: rtot.json("/jobs/0")["jobs"][0]["state"] == "running")
