@@ -21,7 +21,8 @@ from rtot.messages import Body, End, FileSpan, Headers, Request, Response
 
 # How much of a body is looked at before others get their turn.
 _MOST_SCANNED = 64 * 1024
-_PULL = 64 * 1024
+# What is pulled ahead of a client that does not read is memory that many of them cost.
+_PULL = 16 * 1024
 
 
 class State(Enum):
