@@ -16,6 +16,12 @@ from rtot.wire import format_time
 _ATOMIC = 4096
 _MOST_TEXT = 500
 _MOST_PENDING = 1000
+# What jobs are given (arg, env) is theirs, and a parameter that does not exist may be
+# anything, a misplaced secret among it.
+_HARMLESS = frozenset(
+    {"after", "close", "cwd", "fail", "fields", "follow", "from", "grace", "label", "launcher"}
+    | {"lease", "limit", "offset", "signal", "state", "stdin", "timeout", "tree", "until", "wait"}
+)
 
 
 def escape(text: str, most: int) -> str:
@@ -28,6 +34,17 @@ def _escape_character(c: str) -> str:
     if c in '"\\':
         return "\\" + c
     return c if c.isprintable() else c.encode("unicode_escape").decode()
+
+
+def redact(target: str) -> str:
+    """A target for the log: the values of parameters that may be anybody's secret left out."""
+    path, mark, query = target.partition("?")
+    return path + mark + "&".join(map(_redact_parameter, query.split("&")))
+
+
+def _redact_parameter(text: str) -> str:
+    name, equals, _ = text.partition("=")
+    return text if name in _HARMLESS or not equals else f"{name}=..."
 
 
 def text_line(now: Now, level: str, message: str, **fields: str | int | float) -> str:

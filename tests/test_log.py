@@ -2,10 +2,11 @@ import json
 import os
 import select
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtot.log import Log, escape, json_line, text_line
+from rtot.log import Log, escape, json_line, redact, text_line
 from tests.world import at
 
 
@@ -35,6 +36,20 @@ def test_every_line_is_one_bounded_line(text: str) -> None:
         assert line[:-1].isprintable()
         assert len(line) < 20_000
     assert json.loads(json_line(at(0), "info", "x", a=text))["a"] == text[:500]
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("/jobs", "/jobs"),
+        ("/jobs?wait=5&lease", "/jobs?wait=5&lease"),
+        ("/jobs?env=PW=x&arg=x&label=l", "/jobs?env=...&arg=...&label=l"),
+        ("/jobs?secret=x&e%6ev=x", "/jobs?secret=...&e%6ev=..."),
+        ("/jobs?", "/jobs?"),
+    ],
+)
+def test_values_that_may_be_secret_are_left_out(target: str, shown: str) -> None:
+    assert redact(target) == shown
 
 
 def test_long_texts_are_cut() -> None:
