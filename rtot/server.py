@@ -23,7 +23,7 @@ from rtot.connection import HttpConnection, State
 from rtot.deadlines import Deadlines
 from rtot.handler import Handler
 from rtot.jobs import JobTable, StdinClosedError
-from rtot.log import Log
+from rtot.log import Log, redact
 from rtot.messages import Answer, NeedBody, Response, Upload, Wait
 from rtot.process import Processes
 
@@ -364,7 +364,8 @@ class Server:
                         self._blame_ourselves(client, now)
                 elif client.upload is not None:
                     self._ready[client] = None
-                else:
+                elif not client.interest & _WRITE:
+                    # One that is full already is told by the kernel when it has room.
                     self._flushable[client] = None
 
     def _send(self, client: Client, now: Now) -> None:
@@ -474,7 +475,7 @@ class Server:
             "request",
             peer=client.peer,
             method=method,
-            target=target,
+            target=redact(target),
             status=client.http.status,
             bytes=client.sent,
             seconds=round(read_clock().monotonic - client.asked_at, 6) if client.asked_at else 0,

@@ -300,12 +300,12 @@ def test_the_console_script_is_the_module() -> None:
 
 
 def test_the_log_has_one_line_for_each_request_and_no_secret(rtot: Rtot) -> None:
-    rtot.curl("/jobs?label=%0Ax", "-d", "echo precious")
+    rtot.curl("/jobs?label=%0Ax&env=A=precious&arg=precious", "-d", "echo precious")
     rtot.curl("/nope", "-H", "X-A: precious")
     until(lambda: rtot.log.count('msg="request"') == 2)
     lines = rtot.log.splitlines()
     assert len(lines) == 3
-    assert 'target="/jobs?label=%0Ax" status=201' in lines[1]
+    assert 'target="/jobs?label=%0Ax&env=...&arg=..." status=201' in lines[1]
     assert SECRET not in rtot.log
     assert "precious" not in rtot.log
 
