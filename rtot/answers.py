@@ -32,7 +32,9 @@ def no_content() -> Response:
     return Response(204, (JSON_TYPE,))
 
 
-def unsatisfiable(size: int) -> Response:
+def unsatisfiable(size: int, *headers: tuple[str, str]) -> Response:
     """The range lies outside of what there is."""
     message = f"there are {size} bytes"
-    return error(416, "range not satisfiable", message, ("Content-Range", f"bytes */{size}"))
+    return error(
+        416, "range not satisfiable", message, ("Content-Range", f"bytes */{size}"), *headers
+    )

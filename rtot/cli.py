@@ -13,7 +13,7 @@ from rtot import __version__, listeners, process
 from rtot.config import Settings, parse_duration, parse_size
 from rtot.handler import Handler
 from rtot.jobs import JobTable
-from rtot.listeners import ListenError, parse_address
+from rtot.listeners import AddressError, ListenError, parse_address
 from rtot.log import Log
 from rtot.process import Processes
 from rtot.server import Server, read_clock
@@ -185,7 +185,10 @@ def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespac
     try:
         if not options.addresses:
             text = environ.get("RTOT_ADDR") or "localhost:8457"
-            options.addresses = [parse_address(text)]
+            try:
+                options.addresses = [parse_address(text)]
+            except AddressError as error:
+                raise ValueError(f"RTOT_ADDR: {error}") from None
         options.secret = options.secret or environ.get("RTOT_SECRET") or None
         if options.secret is not None and not re.fullmatch(r"[\x21-\x7e]+", options.secret):
             raise ValueError("a secret is printable ASCII without spaces")

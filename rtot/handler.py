@@ -313,20 +313,23 @@ class Handler:
         for name in ("fail", "lease"):
             if query.flag(name) and not follow:
                 raise BadParameterError(name, "goes with follow")
+        if fail and request.http_1_0:
+            # Its bodies end with the connection, so that a broken one looks whole.
+            raise BadParameterError("fail", "needs HTTP/1.1")
         job = _existing(jobs, segments[1])
         stream = Stream.OUT if segments[2] == "out" else Stream.ERR
         size = job.log.size(stream)
         headers: Headers = (TEXT_TYPE, ("Accept-Ranges", "bytes"))
-        if job.over:
-            headers = (*headers, (EXIT, exit_field(job)))
+        ended: Headers = ((EXIT, exit_field(job)),) if job.over else ()
+        headers = (*headers, *ended)
         total = str(size) if job.over else "*"
         if follow:
             if offset > size and job.over:
-                raise RefusalError(unsatisfiable(size))
+                raise RefusalError(unsatisfiable(size, *ended))
             body = OutputBody(jobs, job, stream, offset, None, fail=fail)
             return Response(200, headers, body, lease=job.id if lease and not job.over else None)
         if offset > size:
-            raise RefusalError(unsatisfiable(size))
+            raise RefusalError(unsatisfiable(size, *ended))
         start, end = offset, size
         status = 200
         text = request.header(b"range") if "offset" not in query else None
@@ -334,7 +337,7 @@ class Handler:
             try:
                 wanted = parse_range(text, size)
             except UnsatisfiableError:
-                raise RefusalError(unsatisfiable(size)) from None
+                raise RefusalError(unsatisfiable(size, *ended)) from None
             if wanted is not None:
                 start, end = wanted
                 status = 206

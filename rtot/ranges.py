@@ -2,7 +2,7 @@
 
 import re
 
-_SPECIFIER = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*")
+_SPECIFIER = re.compile(r"bytes=[ \t]*(?:([0-9]{1,99})-([0-9]{0,99})|-([0-9]{1,99}))[ \t]*")
 
 
 class UnsatisfiableError(Exception):

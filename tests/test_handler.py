@@ -625,6 +625,8 @@ def test_offsets_past_the_end(face: Face) -> None:
     assert face.ask("GET", "/jobs/0/out?offset=5&follow").status == 200
     face.world.end(0, 0, face.now)
     assert face.ask("GET", "/jobs/0/out?offset=5&follow").status == 416
+    answer = face.ask("GET", "/jobs/0/out?offset=5")
+    assert (answer.status, header(answer, "Rtot-Exit")) == (416, "0")
 
 
 def test_follow(face: Face) -> None:
@@ -652,6 +654,17 @@ def test_fail(face: Face, status: int, broken: bool) -> None:
     assert data == b"x"
     assert end is not None
     assert end.broken == broken
+
+
+def test_fail_needs_an_end_that_can_be_told(face: Face) -> None:
+    face.complete()
+    authorization = ((b"authorization", b"rtot sup"),)
+    request = Request(
+        "GET", "/jobs/0/out?follow&fail", authorization, "peer", None, b"", http_1_0=True
+    )
+    answer = face.handler.handle(request, face.jobs, face.now)
+    assert isinstance(answer, Response)
+    assert answer.status == 400
 
 
 @pytest.mark.parametrize("query", ["fail", "lease", "follow=x", "offset=-1", "bogus"])

@@ -11,6 +11,7 @@ from rtot.ranges import UnsatisfiableError, parse_range
         ("bytes=3-5", (3, 6)),
         ("bytes=9-", (9, 10)),
         ("bytes=5-99", (5, 10)),
+        ("bytes=0-99999999999999999999999", (0, 10)),
         ("bytes=-3", (7, 10)),
         ("bytes=-99", (0, 10)),
         ("bytes= 1-2 ", (1, 3)),
