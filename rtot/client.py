@@ -49,6 +49,11 @@ class Client:
         self.sent = 0
         self.shut = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether its answer, or the rest of it, waits for a job."""
+        return self.wait is not None or self.http.watched is not None
+
     def receive(self) -> bytes | None:
         """What has arrived; empty at the end or when the peer is gone, None for nothing yet."""
         try:

@@ -249,7 +249,7 @@ class Server:
         data = client.receive()
         if data is None:
             return
-        if not data and (client.wait is not None or client.http.watched is not None):
+        if not data and client.waits:
             # Its answer would come when nobody is there to read it.
             self._drop(client, now)
             return
@@ -408,7 +408,7 @@ class Server:
             self._idle.pop(client, None)
         if http.has_work and client.upload is None:
             self._ready[client] = None
-        if not http.wants_data and not http.peer_closed and (client.wait or http.watched):
+        if client.waits and not http.wants_data and not http.peer_closed:
             # It sends on and on while its answer is not due. To stop reading would be not to
             # see it hang up.
             self._drop(client, now)

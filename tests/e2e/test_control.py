@@ -1,8 +1,10 @@
 """Jobs under control: options, queue, timeouts, kills, stdin, launchers."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -173,6 +175,41 @@ def test_the_lease_of_a_client_that_hangs_up(rtot: Rtot) -> None:
         client.send_signal(signal.SIGINT)
     job = rtot.json("/jobs/0?wait=20&fields=reason")["jobs"][0]
     assert job["reason"] == "killed"
+
+
+def send_and_leave_open(rtot: Rtot, data: bytes) -> socket.socket:
+    host, port = rtot.url.removeprefix("http://").split(":")
+    sock = socket.create_connection((host, int(port)))
+    sock.sendall(data)
+    return sock
+
+
+@pytest.mark.parametrize("target", ["/jobs/0/out?follow&lease", "/jobs/1/out?follow&lease"])
+def test_a_lease_ends_however_much_the_client_sends(rtot: Rtot, target: str) -> None:
+    """What is sent behind a request that waits is kept only so far, and then it is over."""
+    for _ in range(2):
+        rtot.submit(b"sleep 1000")
+    until(lambda: len(rtot.json("/jobs?state=running")["jobs"]) == 2)
+    head = f"GET {target} HTTP/1.1\r\nHost: a\r\nAuthorization: rtot {SECRET}\r\n\r\n"
+    with send_and_leave_open(rtot, head.encode()) as sock:
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(b"x" * 1_000_000)
+        job_id = int(target.split("/")[2])
+        job = rtot.json(f"/jobs/{job_id}?wait=20&fields=reason")["jobs"][0]
+        assert job.get("reason") == "killed"
+
+
+def test_an_upload_that_was_answered_is_over(start: Start) -> None:
+    rtot = start("--body-timeout=0.3")
+    rtot.submit(b"cat > /dev/null", "stdin=open")
+    until(lambda: len(rtot.json("/jobs?state=running")["jobs"]) == 1)
+    head = f"POST /jobs/0/in HTTP/1.1\r\nHost: a\r\nAuthorization: rtot {SECRET}\r\n"
+    with send_and_leave_open(rtot, f"{head}Content-Length: 100\r\n\r\nabc".encode()) as sock:
+        assert sock.recv(4096).startswith(b"HTTP/1.1 408 ")
+        rtot.curl("/jobs/0", "-X", "DELETE")
+        sock.sendall(b"more")
+        assert b"still here" in rtot.curl("/ping")
+    assert "Traceback" not in rtot.log
 
 
 def test_retention(start: Start) -> None:
