@@ -296,7 +296,11 @@ class JobTable:
         self._retry_after = min(max(_FIRST_RETRY, self._retry_after * 2), _LONGEST_RETRY)
         self._retry_at = now.monotonic + self._retry_after
         self._transition(job, Event.DEFERRED, now)
-        self._queue.appendleft(job)
+        # Behind those that were put back before it in the same turn.
+        ahead = []
+        while self._queue and self._queue[0].id < job.id:
+            ahead.append(self._queue.popleft())
+        self._queue.extendleft(reversed([*ahead, job]))
 
     def output(self, job_id: int, stream: Stream, data: bytes, now: Now) -> None:
         """The job wrote `data`."""

@@ -173,12 +173,13 @@ def test_a_script_that_cannot_be_stored_is_no_job(table: Table) -> None:
     assert table.submit().id == 0
 
 
-def test_what_cannot_be_started_now_is_started_later(table: Table) -> None:
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_what_cannot_be_started_now_is_started_later(table: Table, order: tuple[int, ...]) -> None:
     jobs = [table.submit() for _ in range(3)]
     commands = table.jobs.take_commands(at(0))
     assert [c.job for c in commands if isinstance(c, Spawn)] == jobs
-    for job in reversed(jobs):
-        table.jobs.deferred(job, "resource temporarily unavailable", at(0))
+    for index in order:
+        table.jobs.deferred(jobs[index], "resource temporarily unavailable", at(0))
     reports = table.jobs.take_commands(at(0))
     assert reports == [Report("cannot start jobs for now: resource temporarily unavailable")]
     table.jobs.take_changes()
