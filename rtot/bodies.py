@@ -272,16 +272,8 @@ def _whole_characters(data: bytes) -> int:
         byte = data[-back]
         if byte & 0xC0 == 0x80:
             continue
-        needed = (
-            1
-            if byte > 0xF4
-            else 4
-            if byte >= 0xF0
-            else 3
-            if byte >= 0xE0
-            else 2
-            if byte >= 0xC0
-            else 1
-        )
-        return len(data) - back if needed > back else len(data)
+        if 0xC0 <= byte <= 0xF4:
+            needed = 2 + (byte >= 0xE0) + (byte >= 0xF0)
+            return len(data) - back if needed > back else len(data)
+        break
     return len(data)

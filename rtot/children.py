@@ -25,12 +25,10 @@ from rtot.job import Job, Usage
 from rtot.jobs import JobTable
 from rtot.log import Log
 from rtot.output import Stream
-from rtot.process import Processes, Reach
-from rtot.stop import Scope
+from rtot.process import Processes
 
 # Bytes read from one pipe in a turn.
 _READ_PER_TURN = 512 * 1024
-_REACH = {Scope.LEADER: Reach.LEADER, Scope.GROUP: Reach.GROUP, Scope.TREE: Reach.TREE}
 
 
 class OutputPipe:
@@ -123,10 +121,10 @@ class Children:
             case Spawn(job):
                 self._spawn(job, now)
             case Signal(stop, number, scope):
-                found = self._processes.signal(stop.job_id, stop.pid, number, _REACH[scope])
+                found = self._processes.signal(stop.job_id, stop.pid, number, scope)
                 self._jobs.signalled(stop, found, number)
             case Survey(stop, scope):
-                found = self._processes.find(stop.job_id, stop.pid, _REACH[scope])
+                found = self._processes.find(stop.job_id, stop.pid, scope)
                 self._jobs.surveyed(stop, found, now)
             case FindHolders(job_id):
                 pipes = self._outputs.get(job_id, {})

@@ -177,10 +177,34 @@ def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespac
         default=[],
         help="what a job may be started under; repeatable; `default` is used for all",
     )
-    add("--head-timeout", metavar="DURATION", type=_as(parse_duration), default=10.0, help="10s")
-    add("--body-timeout", metavar="DURATION", type=_as(parse_duration), default=20.0, help="20s")
-    add("--send-timeout", metavar="DURATION", type=_as(parse_duration), default=30.0, help="30s")
-    add("--idle-timeout", metavar="DURATION", type=_as(parse_duration), default=75.0, help="75s")
+    add(
+        "--head-timeout",
+        metavar="DURATION",
+        type=_as(parse_duration),
+        default=_DEFAULTS.head_timeout,
+        help="for a request's head (default 10s)",
+    )
+    add(
+        "--body-timeout",
+        metavar="DURATION",
+        type=_as(parse_duration),
+        default=_DEFAULTS.body_timeout,
+        help="for progress of a body (default 20s)",
+    )
+    add(
+        "--send-timeout",
+        metavar="DURATION",
+        type=_as(parse_duration),
+        default=_DEFAULTS.send_timeout,
+        help="for progress of an answer (default 30s)",
+    )
+    add(
+        "--idle-timeout",
+        metavar="DURATION",
+        type=_as(parse_duration),
+        default=_DEFAULTS.keepalive_timeout,
+        help="between requests (default 75s)",
+    )
     options = parser.parse_args(argv)
     try:
         if not options.addresses:

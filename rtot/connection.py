@@ -466,7 +466,7 @@ class HttpConnection:
         else:
             good = self._chunks.scan(self._in, most)
         pieces = []
-        self._more = good < len(self._in) and (good > 0 or self._eof)
+        self._more = 0 < good < len(self._in)
         if good:
             self.deadline = now.monotonic + self._settings.body_timeout
             try:
@@ -476,7 +476,7 @@ class HttpConnection:
                     pieces.append(bytes(event.data))
             except h11.RemoteProtocolError as error:
                 raise RefusedError(400, "a body that is not HTTP") from error
-        if not self._body_ended and self._eof and not (good and self._in):
+        if not self._body_ended and self._eof and not self._more:
             raise RefusedError(400, "the request ends in its body")
         return b"".join(pieces), self._body_ended
 

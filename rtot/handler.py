@@ -310,8 +310,8 @@ class Handler:
         query = Query(request.query, _OUTPUT)
         offset = query.integer("offset") or 0
         follow, fail, lease = query.flag("follow"), query.flag("fail"), query.flag("lease")
-        for name in ("fail", "lease"):
-            if query.flag(name) and not follow:
+        for name, given in (("fail", fail), ("lease", lease)):
+            if given and not follow:
                 raise BadParameterError(name, "goes with follow")
         if fail and request.http_1_0:
             # Its bodies end with the connection, so that a broken one looks whole.

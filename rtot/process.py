@@ -18,7 +18,8 @@ import resource
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+
+from rtot.stop import Scope
 
 _JOB = "RTOT_JOB_ID"
 _SERVER = "RTOT_SERVER_ID"
@@ -34,14 +35,6 @@ class TryLaterError(Exception):
 
 
 _PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-
-
-class Reach(Enum):
-    """How far a signal or a look goes."""
-
-    LEADER = auto()
-    GROUP = auto()
-    TREE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +181,7 @@ class Processes:
         """What was seen of /proc is old: a new turn has begun."""
         self._census = None
 
-    def signal(self, job_id: int, pid: int, number: int, reach: Reach) -> dict[int, str]:
+    def signal(self, job_id: int, pid: int, number: int, scope: Scope) -> dict[int, str]:
         """Signal the job's processes; return the pids and commands that got it.
 
         `pid` is the leader's, who may be gone. Those who are born meanwhile are looked for
@@ -196,7 +189,7 @@ class Processes:
         """
         signalled: dict[int, str] = {}
         for _ in range(5):
-            found = self.find(job_id, pid, reach)
+            found = self.find(job_id, pid, scope)
             new = {p: name for p, name in found.items() if p not in signalled}
             if not new:
                 break
@@ -206,25 +199,25 @@ class Processes:
                 if self._signal_one(target, pid, number)
             )
             self._census = None
-            if reach is Reach.LEADER:
+            if scope is Scope.LEADER:
                 break
         return signalled
 
-    def find(self, job_id: int, pid: int, reach: Reach) -> dict[int, str]:
+    def find(self, job_id: int, pid: int, scope: Scope) -> dict[int, str]:
         """The job's processes that are alive: pids and commands."""
         led = pid in self._leaders
         everyone = list(self._walk().values())
-        if reach is Reach.LEADER:
+        if scope is Scope.LEADER:
             return {p.pid: p.command for p in everyone if led and p.pid == pid and not p.zombie}
         # A session whose leader was reaped is the job's unless the pid has a new owner.
         ours = led or pid not in self._walk()
         found = {
             p.pid: p
             for p in everyone
-            if (ours and (p.group == pid if reach is Reach.GROUP else p.session == pid))
-            or (reach is Reach.TREE and p.server == self.server_id and p.job == str(job_id))
+            if (ours and (p.group == pid if scope is Scope.GROUP else p.session == pid))
+            or (scope is Scope.TREE and p.server == self.server_id and p.job == str(job_id))
         }
-        if reach is Reach.TREE:
+        if scope is Scope.TREE:
             _add_descendants(found, everyone)
         return {p.pid: p.command for p in found.values() if not p.zombie}
 

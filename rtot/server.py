@@ -161,10 +161,6 @@ class Server:
             self._resume(client, client.wait, now)
             return
         client.http.expire(now)
-        if client.upload is not None and client.http.state is not State.STREAMING:
-            # It has been answered: what still comes of it is thrown away.
-            client.upload = None
-            self._watch(client, ())
 
     def _decide(self, now: Now) -> None:
         ready, self._ready = self._ready, {}
@@ -279,8 +275,12 @@ class Server:
         if client not in self._clients:
             return
         if client.upload is not None:
-            self._pump(client, client.upload, now)
-            return
+            if client.http.state is State.STREAMING:
+                self._pump(client, client.upload, now)
+                return
+            # It has answered itself: what still comes of it is thrown away.
+            client.upload = None
+            self._watch(client, ())
         while (request := client.http.next_request(now)) is not None:
             if not client.asked_at:
                 client.asked_at = now.monotonic
@@ -334,10 +334,6 @@ class Server:
                 client.http.pause_body()
                 return
             piece = client.http.next_piece(room, now)
-            if client.http.state is not State.STREAMING:
-                # A bad body has answered itself.
-                client.upload = None
-                return
             if piece is None:
                 if upload.end:
                     self._jobs.end_stdin(job)
@@ -356,17 +352,20 @@ class Server:
         """Tell those who wait for a job that it has changed."""
         for job_id in self._jobs.take_changes():
             for client in list(self._watchers.get(job_id, ())):
-                if client.wait is not None:
-                    try:
-                        if self._handler.settle(client.wait, job_id, self._jobs):
-                            self._resume(client, client.wait, now)
-                    except Exception:
-                        self._blame_ourselves(client, now)
-                elif client.upload is not None:
-                    self._ready[client] = None
-                elif not client.interest & _WRITE:
-                    # One that is full already is told by the kernel when it has room.
-                    self._flushable[client] = None
+                try:
+                    self._wake_client(client, job_id, now)
+                except Exception:
+                    self._blame_ourselves(client, now)
+
+    def _wake_client(self, client: Client, job_id: int, now: Now) -> None:
+        if client.wait is not None:
+            if self._handler.settle(client.wait, job_id, self._jobs):
+                self._resume(client, client.wait, now)
+        elif client.upload is not None:
+            self._ready[client] = None
+        elif not client.interest & _WRITE:
+            # One that is full already is told by the kernel when it has room.
+            self._flushable[client] = None
 
     def _send(self, client: Client, now: Now) -> None:
         budget = _SENT_PER_TURN
@@ -459,8 +458,7 @@ class Server:
         lease = client.wait.lease if client.wait is not None else client.lease
         if lease is not None and client.http.state is not State.IDLE:
             self._handler.hung_up(lease, self._jobs, now)
-        if client.http.state is not State.CLOSED:
-            client.http.close(now)
+        client.http.close(now)
         if client.answered:
             self._log_answer(client, now)
         self._set_interest(client, 0)

@@ -17,7 +17,7 @@ TABLE = {
     "auth": "",
     "spool": "",
     "stop": "",
-    "process": "",
+    "process": "stop",
     "listeners": "",
     "output": "spool",
     "query": "config",
@@ -37,7 +37,7 @@ TABLE = {
     " spool stop submission wire",
     "connection": "clock config fields framing messages",
     "client": "connection messages",
-    "children": "clock commands config job jobs log output process stop",
+    "children": "clock commands config job jobs log output process",
     "server": "answers children client clock commands config connection deadlines handler jobs"
     " listeners log messages process",
     "cli": "__init__ config handler jobs listeners log process server spool",

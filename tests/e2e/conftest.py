@@ -25,7 +25,6 @@ def until(condition: Callable[[], bool], what: str = "it") -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen in {PATIENCE} s"
-        os.sched_yield()
         time.sleep(0.01)
 
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,8 +58,6 @@ def test_the_server_command_is_one_that_starts(start: Callable[..., Rtot]) -> No
 
 
 def test_every_flag_is_in_the_readme() -> None:
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "rtot", "--help"], capture_output=True, check=True, text=True
     )
