@@ -253,7 +253,9 @@ class JobTable:
             if job.state is State.NEW:
                 job.reason = Reason.KILLED
                 self._transition(job, Event.CANCELLED, now)
-            elif job.state is not State.COMPLETE and job.id not in self._stopping:
+            elif job.state is not State.COMPLETE:
+                # Another stop may be under way: one that only delivers a signal, or one with
+                # more grace than the server has left.
                 job.reason = job.reason or Reason.KILLED
                 self._stop(job, Signals.SIGTERM, self._settings.grace, Scope.TREE, now)
 

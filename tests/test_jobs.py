@@ -503,6 +503,21 @@ def test_two_kills_at_once_have_a_receipt_each(table: Table) -> None:
     assert table.jobs.next_deadline() is None
 
 
+@pytest.mark.parametrize("grace", [None, 3600.0])
+def test_shutdown_ends_who_was_signalled_before(table: Table, grace: float | None) -> None:
+    """Neither a message under way nor a long grace is a way to survive."""
+    table.world.obstinate = True
+    job = table.run()
+    table.jobs.kill(job, at(0), Signals.SIGTERM, grace)
+    table.jobs.shut_down(at(0))
+    table.world.obey(at(0))
+    for seconds in (5.0, 5.5, 6.0):
+        table.jobs.expire(at(seconds))
+        table.world.obey(at(seconds))
+    assert table.jobs.ended
+    assert job.status == 9
+
+
 def test_shutdown_in_a_hurry(table: Table) -> None:
     table.world.obstinate = True
     table.run()
