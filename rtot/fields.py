@@ -1,7 +1,9 @@
-"""What every response carries, whatever it answers: reason phrase, date, safety fields."""
+"""Heads of responses: reason phrase, date, and the safety fields that every one carries."""
 
 import time
+from functools import lru_cache
 
+from rtot.clock import Now
 from rtot.messages import Headers
 
 REASONS = {
@@ -34,16 +36,33 @@ REASONS = {
 }
 
 # No page may run, frame or keep what a job wrote.
-SAFETY: Headers = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", "default-src 'none'"),
+_SAFETY = (
+    "X-Content-Type-Options: nosniff\r\n"
+    "Cache-Control: no-store\r\n"
+    "Content-Security-Policy: default-src 'none'\r\n"
 )
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+def write_head(status: int, headers: Headers, framing: str, now: Now) -> bytes:
+    """The head of a response (RFC 9112, 4). `framing` is lines that end in CR LF.
+
+    ValueError for a field that would be more than one line.
+    """
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    if fields.count("\n") != len(headers) or fields.count("\r") != len(headers):
+        raise ValueError(f"a response field of several lines: {fields!r}")
+    reason = REASONS.get(status, "")
+    date = http_date(now.wall // 1_000_000_000)
+    return (f"HTTP/1.1 {status} {reason}\r\n{fields}{_SAFETY}Date: {date}\r\n{framing}\r\n").encode(
+        "latin-1"
+    )
+
+
+# All answers of a second have the same.
+@lru_cache(maxsize=2)
 def http_date(seconds: int) -> str:
     """IMF-fixdate (RFC 9110, 5.6.7), in English whatever the locale."""
     t = time.gmtime(seconds)

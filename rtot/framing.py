@@ -32,11 +32,10 @@ _FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*"
 _WHOLE_HEAD = re.compile(_LINE + rb"\r\n(?:" + _FIELD + rb"\r\n)*\r\n")
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) (HTTP/[0-9]\.[0-9])")
 _FIELD_LINE = re.compile(_FIELD)
-_SINGLE = re.compile(
-    rb"\r\n(host|content-length|transfer-encoding|content-type|authorization|expect"
-    rb"|content-encoding|idempotency-key|origin|sec-fetch-site|last-event-id|range)"
-    rb":[ \t]*([^\r]*?)[ \t]*(?=\r\n)",
-    re.IGNORECASE,
+# What decides something may be said once.
+_SINGLE = frozenset(
+    {b"host", b"content-length", b"content-type", b"authorization", b"expect", b"origin"}
+    | {b"content-encoding", b"idempotency-key", b"sec-fetch-site", b"last-event-id", b"range"}
 )
 _HOST = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*(?::[0-9]{0,5})?"
@@ -65,13 +64,16 @@ class RefusedError(Exception):
 class HeadScanner:
     """Finds the end of one request's head in a growing buffer, and refuses bad ones."""
 
-    __slots__ = ("_at", "_blank", "_lines", "_settings")
+    __slots__ = ("_at", "_blank", "_lines", "_searched", "_settings")
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._at = 0
         self._lines = 0
         self._blank = 0
+        # Up to where no end of a line was found: a head that comes byte by byte is not
+        # searched from its beginning for every byte.
+        self._searched = 0
 
     def scan(self, buffer: bytearray) -> int | None:
         """The length of the head at the start of `buffer`, None while it is incomplete.
@@ -80,7 +82,7 @@ class HeadScanner:
         Raises RefusedError. Call again with more of the same, or `restart` after a head.
         """
         settings = self._settings
-        if not self._at and not self._blank:
+        if self.at_start:
             end = buffer.find(b"\r\n\r\n") + 4
             if (
                 3 < end <= settings.max_head
@@ -90,7 +92,8 @@ class HeadScanner:
             ):
                 _check_fields(bytes(buffer[:end]))
                 return end
-        while (newline := buffer.find(b"\n", self._at)) >= 0:
+        while (newline := buffer.find(b"\n", max(self._at, self._searched))) >= 0:
+            self._searched = 0
             self._check_size(newline + 1)
             if newline == self._at or buffer[newline - 1] != 0x0D:
                 raise RefusedError(400, "a line that does not end in CR LF")
@@ -113,11 +116,17 @@ class HeadScanner:
             self._lines += 1
             self._at = newline + 1
         self._check_size(len(buffer))
+        self._searched = len(buffer)
         return None
+
+    @property
+    def at_start(self) -> bool:
+        """Whether nothing of a head was seen yet."""
+        return not (self._at or self._blank or self._searched)
 
     def restart(self) -> None:
         """The next head begins at the start of the buffer."""
-        self._at = self._lines = self._blank = 0
+        self._at = self._lines = self._blank = self._searched = 0
 
     def _check_size(self, length: int) -> None:
         if not self._lines and length > self._settings.max_request_line + 2:
@@ -149,16 +158,19 @@ def _check_fields(head: bytes) -> None:
     """Judge what no single line tells."""
     if head.startswith(b"CONNECT "):
         raise RefusedError(405, "this is no proxy")
-    old = head[: head.index(b"\r\n")].endswith(b"1.0")
+    request_line, *lines = head[:-4].split(b"\r\n")
+    old = request_line.endswith(b"1.0")
     fields: dict[bytes, bytes] = {}
     codings: list[bytes] = []
-    for name, value in _SINGLE.findall(head):
+    for line in lines:
+        name, _, value = line.partition(b":")
         name = name.lower()
         if name == b"transfer-encoding":
             codings += [coding.strip(b" \t").lower() for coding in value.split(b",")]
-        elif name in fields:
-            raise RefusedError(400, f"{name.decode().title()} more than once")
-        fields[name] = value
+        elif name in _SINGLE:
+            if name in fields:
+                raise RefusedError(400, f"{name.decode().title()} more than once")
+            fields[name] = value.strip(b" \t")
     host = fields.get(b"host")
     if host is None and not old:
         raise RefusedError(400, "no Host")
@@ -208,19 +220,21 @@ class ChunkedScanner:
     def ended(self) -> bool:
         return self._state is _Chunk.ENDED
 
-    def scan(self, buffer: bytearray, most: int) -> int:
-        """How many bytes at the start of `buffer` are good and belong to the body.
+    def scan(self, buffer: bytearray, most: int) -> tuple[int, bytes]:
+        """How many bytes at the start of `buffer` belong to the body, and their content.
 
         Looks at about `most` bytes and a bounded number of chunks, and never into what
         follows the body. Raises RefusedError; what came before does not matter then.
         """
         at = 0
         lines = 0
+        content = []
         while at < most and lines < _MOST_LINES and self._state is not _Chunk.ENDED:
             if self._state is _Chunk.CONTENT:
                 step = min(self._left, len(buffer) - at, most - at)
                 if not step:
                     break
+                content.append(bytes(buffer[at : at + step]))
                 at += step
                 self._left -= step
                 if not self._left:
@@ -237,7 +251,7 @@ class ChunkedScanner:
             at = newline + 1
             lines += 1
             self._end_line(line)
-        return at
+        return at, b"".join(content)
 
     def _check_line(self, length: int) -> None:
         if self._state is _Chunk.CONTENT_END and length > 2:

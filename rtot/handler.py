@@ -101,7 +101,7 @@ class Handler:
         path = request.path
         segments = [unquote(s, errors="replace") for s in path.split("/")[1:]]
         self._refuse_browsers(request)
-        if path != "/ping" and not is_authorized(request.header(b"authorization"), self.secrets):
+        if path != "/ping" and not is_authorized(request.fields.get("authorization"), self.secrets):
             challenge = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')
             return Response(401, (TEXT_TYPE, challenge), b"Not Authorized\n")
         methods = self._methods(segments)
@@ -113,7 +113,7 @@ class Handler:
             allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
             message = f"{path[:200]} takes {allowed}"
             raise RefusalError(error(405, "method not allowed", message, ("Allow", allowed)))
-        encoding = request.header(b"content-encoding")
+        encoding = request.fields.get("content-encoding")
         if encoding is not None and encoding.lower() != "identity":
             raise RefusalError(error(415, "unsupported content encoding", "send the body as it is"))
         if request.body is None and call != self._write_stdin:
@@ -150,10 +150,10 @@ class Handler:
 
     def _refuse_browsers(self, request: Request) -> None:
         """No page of another origin may drive rtot (Fetch standard)."""
-        origin = request.header(b"origin")
-        host = request.header(b"host")
+        origin = request.fields.get("origin")
+        host = request.fields.get("host")
         own = {f"http://{host}", f"https://{host}"}
-        site = request.header(b"sec-fetch-site")
+        site = request.fields.get("sec-fetch-site")
         if (origin is not None and origin not in own) or site in ("cross-site", "same-site"):
             raise RefusalError(error(403, "forbidden", "requests of other sites are refused"))
 
@@ -183,7 +183,7 @@ class Handler:
         lease = query.flag("lease")
         if lease and wait is None:
             raise BadParameterError("lease", "goes with wait")
-        key = request.header(b"idempotency-key")
+        key = request.fields.get("idempotency-key")
         if key is not None and not 0 < len(key) <= 255:
             raise RefusalError(error(400, "invalid header", "Idempotency-Key: want 1 to 255 bytes"))
         if request.body is None:
@@ -332,8 +332,8 @@ class Handler:
             raise RefusalError(unsatisfiable(size, *ended))
         start, end = offset, size
         status = 200
-        text = request.header(b"range") if "offset" not in query else None
-        if text is not None and request.header(b"if-range") is None:
+        text = request.fields.get("range") if "offset" not in query else None
+        if text is not None and request.fields.get("if-range") is None:
             try:
                 wanted = parse_range(text, size)
             except UnsatisfiableError:
@@ -348,7 +348,7 @@ class Handler:
         query = Query(request.query, frozenset({"follow"}))
         follow = query.flag("follow")
         job = _existing(jobs, segments[1])
-        last = request.header(b"last-event-id")
+        last = request.fields.get("last-event-id")
         try:
             position = Position.parse(last) if last else Position()
         except ValueError as bad:
@@ -359,7 +359,7 @@ class Handler:
         if position.states == 3 and position.out == job.log.out_size:
             # What an EventSource takes as the word not to come back.
             return no_content()
-        accept = request.header(b"accept") or ""
+        accept = request.fields.get("accept") or ""
         ndjson = "application/x-ndjson" in accept.lower()
         kind = "application/x-ndjson" if ndjson else "text/event-stream"
         headers: Headers = (("Content-Type", kind),)

@@ -5,6 +5,7 @@ end. So one mechanism serves a small answer, a long poll, a followed output and 
 100,000 jobs, and nothing large is ever built whole.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +16,8 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request (RFC 9110). Field names are lower case.
+    """One request (RFC 9110). The names of its fields are lower case, the lines of one that
+    came in several are joined by commas (RFC 9110, 5.2).
 
     `content_length` is the declared one, None for none or a chunked body. `body` is None as
     long as the request has a body that was not read: only its head can be judged then.
@@ -23,16 +25,10 @@ class Request:
 
     method: str
     target: str
-    headers: tuple[tuple[bytes, bytes], ...]
-    peer: str
+    fields: Mapping[str, str]
     content_length: int | None = None
     body: bytes | None = b""
     http_1_0: bool = False
-
-    def header(self, name: bytes) -> str | None:
-        """The field's value, several lines of it joined by commas (RFC 9110, 5.2)."""
-        values = [v for n, v in self.headers if n == name]
-        return b", ".join(values).decode("latin-1") if values else None
 
     @property
     def path(self) -> str:

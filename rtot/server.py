@@ -22,6 +22,7 @@ from rtot.config import Settings
 from rtot.connection import HttpConnection, State
 from rtot.deadlines import Deadlines
 from rtot.handler import Handler
+from rtot.heads import Heads
 from rtot.jobs import JobTable, StdinClosedError
 from rtot.log import Log, redact
 from rtot.messages import Answer, NeedBody, Response, Upload, Wait
@@ -63,6 +64,7 @@ class Server:
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._children = Children(settings, jobs, processes, self._selector, log)
+        self._heads = Heads()
         self._clients: set[Client] = set()
         # In the order in which they became idle.
         self._idle: dict[Client, None] = {}
@@ -227,7 +229,7 @@ class Server:
             if accepted is None:
                 return
             sock, peer = accepted
-            client = Client(sock, peer, HttpConnection(self._settings, peer, now))
+            client = Client(sock, peer, HttpConnection(self._settings, self._heads, now))
             self._clients.add(client)
             if len(self._clients) > self._settings.max_connections:
                 if self._idle:
@@ -401,7 +403,7 @@ class Server:
             return
         if state is State.LINGERING and not client.shut:
             client.shut_down()
-        if state is State.IDLE:
+        if state in (State.IDLE, State.FRESH):
             self._idle[client] = None
         else:
             self._idle.pop(client, None)

@@ -65,7 +65,7 @@ def parse_wait(request: Request, query: Query) -> tuple[float | None, Headers]:
     wait = query.duration("wait")
     if wait is not None:
         return wait, ()
-    for preference in (request.header(b"prefer") or "").split(","):
+    for preference in (request.fields.get("prefer") or "").split(","):
         name, _, value = preference.partition(";")[0].partition("=")
         value = value.strip().strip('"')
         # What is not understood is ignored (RFC 7240, 2).

@@ -181,7 +181,7 @@ def walk(data: bytes, step: int, limit: int | None, settings: Settings = SETTING
     for start in range(0, len(data), step):
         buffer += data[start : start + step]
         try:
-            while not scanner.ended and (good := scanner.scan(buffer, 1 << 16)):
+            while not scanner.ended and (good := scanner.scan(buffer, 1 << 16)[0]):
                 del buffer[:good]
                 total += good
         except RefusedError as refused:
@@ -276,4 +276,4 @@ def test_any_split_gives_the_same_body(data: bytes) -> None:
 
 def test_a_portion_is_bounded() -> None:
     buffer = bytearray(b"1\r\nx\r\n" * 10_000)
-    assert ChunkedScanner(SETTINGS, 1 << 20).scan(buffer, 1 << 16) < 1000
+    assert ChunkedScanner(SETTINGS, 1 << 20).scan(buffer, 1 << 16)[0] < 1000

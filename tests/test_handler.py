@@ -33,12 +33,10 @@ class Face:
         self, method: str, target: str, body: bytes | None = b"", **headers: str
     ) -> Response | NeedBody | Wait | Upload:
         fields = {"host": "localhost", "authorization": "rtot sup", **headers}
-        pairs = tuple(
-            (name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()
-        )
+        fields = {name.replace("_", "-"): value for name, value in fields.items()}
         length = len(body) if body else None
         return self.handler.handle(
-            Request(method, target, pairs, "peer", length, body), self.jobs, self.now
+            Request(method, target, fields, length, body), self.jobs, self.now
         )
 
     def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Response:
@@ -322,7 +320,7 @@ def test_a_body_is_asked_for_only_when_it_is_welcome(face: Face) -> None:
 
 def test_a_body_that_is_too_large_is_refused_unread() -> None:
     face = Face(max_body=3)
-    request = Request("POST", "/jobs", ((b"authorization", b"rtot sup"),), "peer", 4, None)
+    request = Request("POST", "/jobs", {"authorization": "rtot sup"}, 4, None)
     answer = face.handler.handle(request, face.jobs, face.now)
     assert isinstance(answer, Response)
     assert answer.status == 413
@@ -658,10 +656,8 @@ def test_fail(face: Face, status: int, broken: bool) -> None:
 
 def test_fail_needs_an_end_that_can_be_told(face: Face) -> None:
     face.complete()
-    authorization = ((b"authorization", b"rtot sup"),)
-    request = Request(
-        "GET", "/jobs/0/out?follow&fail", authorization, "peer", None, b"", http_1_0=True
-    )
+    authorization = {"authorization": "rtot sup"}
+    request = Request("GET", "/jobs/0/out?follow&fail", authorization, http_1_0=True)
     answer = face.handler.handle(request, face.jobs, face.now)
     assert isinstance(answer, Response)
     assert answer.status == 400

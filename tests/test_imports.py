@@ -23,7 +23,10 @@ TABLE = {
     "query": "config",
     "framing": "config",
     "messages": "spool",
-    "fields": "messages",
+    "fields": "clock messages",
+    "heads": "framing messages",
+    "incoming": "config framing heads messages",
+    "outgoing": "clock fields messages",
     "job": "output",
     "commands": "job stop",
     "jobs": "clock commands config deadlines job output spool stop",
@@ -35,11 +38,11 @@ TABLE = {
     "listing": "answers bodies job jobs messages query wire",
     "handler": "answers auth bodies clock config job jobs listing messages output query ranges"
     " spool stop submission wire",
-    "connection": "clock config fields framing messages",
+    "connection": "clock config fields framing heads incoming messages outgoing",
     "client": "connection messages",
     "children": "clock commands config job jobs log output process",
-    "server": "answers children client clock commands config connection deadlines handler jobs"
-    " listeners log messages process",
+    "server": "answers children client clock commands config connection deadlines handler heads"
+    " jobs listeners log messages process",
     "cli": "__init__ config handler jobs listeners log process server spool",
     "__main__": "cli",
 }
@@ -52,7 +55,7 @@ KNOWS = {
     "wire": {"signal", "time"},
     "handler": {"signal"},
     "fields": {"time"},
-    "connection": {"h11"},
+    "heads": {"h11"},
     "spool": {"os"},
     "client": {"os", "socket"},
     "process": {"os", "signal"},

@@ -17,6 +17,7 @@ from rtot.commands import (
 from rtot.config import Settings
 from rtot.connection import HttpConnection, State
 from rtot.handler import Handler
+from rtot.heads import Heads
 from rtot.job import Job, Usage
 from rtot.jobs import JobTable
 from rtot.messages import FileSpan, NeedBody, Response, Upload, Wait
@@ -157,7 +158,7 @@ class PaperServer:
         self.processes = PaperProcesses(self.jobs)
         self.handler = Handler(self.settings, (SECRET,), at(0))
         self.now = at(1)
-        self.connection = HttpConnection(self.settings, "test", self.now)
+        self.connection = HttpConnection(self.settings, Heads(), self.now)
         self.output = b""
         self.answered: list[str] = []
         """The method of each request that was answered; GET for what was no request."""
