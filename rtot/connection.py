@@ -21,6 +21,9 @@ from rtot.outgoing import Piece, ResponseWriter
 
 
 class State(Enum):
+    # Members are unique; Enum would hash a member's name, in Python, for every transition.
+    __hash__ = object.__hash__
+
     FRESH = auto()
     """Nothing was ever received."""
     IDLE = auto()
@@ -39,6 +42,8 @@ class State(Enum):
 
 
 class Event(Enum):
+    __hash__ = object.__hash__
+
     RECEIVED = auto()
     HEAD_ENDED = auto()
     BODY_WANTED = auto()

@@ -291,10 +291,13 @@ class Handler:
     ) -> Response:
         if job.over:
             headers = (*headers, (EXIT, exit_field(job)))
+        text = wire.whole(job, fields, jobs.script_path(job))
         return Response(
             status or (200 if job.over else 202),
             (JSON_TYPE, ("Location", f"/jobs/{job.id}"), *headers),
-            JsonBody(json_array(iter([job]), fields, jobs)),
+            JsonBody(json_array(iter([job]), fields, jobs))
+            if text is None
+            else f'{{"jobs":[{text}]}}\n'.encode(),
         )
 
     def _forget(self, request: Request, segments: list[str], jobs: JobTable, now: Now) -> Answer:

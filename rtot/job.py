@@ -15,6 +15,9 @@ from rtot.output import OutputLog, Stream
 
 
 class State(Enum):
+    # Members are unique; Enum would hash a member's name, in Python, for every transition.
+    __hash__ = object.__hash__
+
     NEW = auto()
     STARTING = auto()
     RUNNING = auto()
@@ -28,6 +31,8 @@ class State(Enum):
 
 
 class Event(Enum):
+    __hash__ = object.__hash__
+
     DISPATCHED = auto()
     DEFERRED = auto()
     STARTED = auto()

@@ -27,6 +27,8 @@ _HARMLESS = frozenset(
 def escape(text: str, most: int) -> str:
     """At most `most` characters, with everything that a terminal could obey made visible."""
     cut = text if len(text) <= most else text[: most - 3] + "..."
+    if cut.isprintable() and '"' not in cut and "\\" not in cut:
+        return cut
     return "".join(map(_escape_character, cut))
 
 
@@ -39,6 +41,8 @@ def _escape_character(c: str) -> str:
 def redact(target: str) -> str:
     """A target for the log: the values of parameters that may be anybody's secret left out."""
     path, mark, query = target.partition("?")
+    if not mark:
+        return target
     return path + mark + "&".join(map(_redact_parameter, query.split("&")))
 
 

@@ -6,7 +6,7 @@ does not read is memory that many such clients cost.
 
 from rtot.clock import Now
 from rtot.fields import write_head
-from rtot.messages import Body, End, FileSpan, Request, Response
+from rtot.messages import THE_END, Body, End, FileSpan, Request, Response
 
 _PULL = 16 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -55,20 +55,14 @@ class ResponseWriter:
         self.last = last
         self.yielded = False
         framing = ""
-        first: list[Piece] = []
-        end: End | None = None
-        length: int | None
-        if isinstance(body, bytes):
-            length, end = len(body), End()
-            first.append(body)
-            self._body = None
-        else:
-            length = body.length
-            if length is None:
-                first, end = _pull_some(body)
-                if end is not None and not end.trailers and not end.broken:
-                    length = sum(map(len, first))
-            self._body = body
+        beginning = b""
+        then: FileSpan | End | None = None
+        if not isinstance(body, bytes) and body.length is None:
+            beginning, then = _pull_some(body)
+            if then == THE_END:
+                body = beginning
+        length = len(body) if isinstance(body, bytes) else body.length
+        self._body = None if isinstance(body, bytes) else body
         self._left = length
         self._chunked = False
         if response.status == 204:
@@ -94,10 +88,11 @@ class ResponseWriter:
             self._queue(head + body)
             return
         self._queue(head)
-        for piece in first:
-            self._queue_content(piece)
-        if end is not None:
-            self._finish(end)
+        self._queue_content(beginning)
+        if isinstance(then, End):
+            self._finish(then)
+        elif then is not None:
+            self._queue_content(then)
 
     def pull(self) -> None:
         """Have as many pieces as are of use."""
@@ -169,16 +164,16 @@ class ResponseWriter:
             raise AssertionError("a body that is shorter than it said")
 
 
-def _pull_some(body: Body) -> tuple[list[Piece], End | None]:
-    """The beginning of a body, and its end if that is near."""
-    pieces: list[Piece] = []
+def _pull_some(body: Body) -> tuple[bytes, FileSpan | End | None]:
+    """The beginning of a body, and what came behind it: its end if that is near."""
+    pieces: list[bytes] = []
     size = 0
     while size < _PULL:
         pulled = body.pull(_PULL)
-        if isinstance(pulled, End):
-            return pieces, pulled
-        if pulled is None or not len(pulled):
+        if not isinstance(pulled, bytes):
+            return b"".join(pieces), pulled
+        if not pulled:
             break
         pieces.append(pulled)
         size += len(pulled)
-    return pieces, None
+    return b"".join(pieces), None

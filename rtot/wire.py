@@ -7,6 +7,7 @@ larger than a fixed multiple of one read of the output log, whatever the job wro
 import codecs
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring
 from signal import Signals
 
@@ -68,7 +69,13 @@ def format_time(wall: int) -> str:
         return NEVER
     seconds, nanoseconds = divmod(wall, 1_000_000_000)
     fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))}{fraction} +0000 UTC"
+    return f"{_calendar(seconds)}{fraction} +0000 UTC"
+
+
+# Of the times that are told at a time, most are of the same few seconds.
+@lru_cache(maxsize=64)
+def _calendar(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
 def format_duration(nanoseconds: int) -> str:
@@ -182,38 +189,56 @@ SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
 ALL_FIELDS = (*DEFAULT_FIELDS, *(f for f in SMALL_FIELDS if f not in DEFAULT_FIELDS), "filename")
 
 
+def whole(job: Job, fields: tuple[str, ...], filename: str) -> str | None:
+    """The job as a JSON object; None where its output is too large to be told at once.
+
+    Unknown fields are passed over.
+    """
+    log = job.log
+    out = log.out_size if "out" in fields else 0
+    err = log.err_size if "err" in fields else 0
+    if out + err > _PIECE:
+        return None
+    text = f'{{"id":{job.id}'
+    if out:
+        text += f',"out":{string(decode(log.read(Stream.OUT, 0, out)))}'
+    if err:
+        text += f',"err":{string(decode(log.read(Stream.ERR, 0, err)))}'
+    return text + _rest(job, fields, filename)
+
+
 def render(job: Job, fields: tuple[str, ...], filename: str) -> Iterator[bytes]:
-    """The job as a JSON object, in pieces. Unknown fields are passed over.
+    """The job as a JSON object, in pieces.
 
     What is told is the job as it was when the first piece was asked for, except that a job
     that is forgotten meanwhile loses the rest of its output.
     """
-    head = f'{{"id":{job.id}'
-    ends = {}
-    for stream in Stream:
-        if stream.name.lower() in fields and (size := job.log.size(stream)):
-            ends[stream] = size
-    tail = f',"state":"{SHOWN[job.state]}"'
-    if text := exit_text(job):
-        tail += f',"exit":{string(text)}'
-    for name in fields:
-        if name in SMALL_FIELDS:
-            tail += f',"{name}":{SMALL_FIELDS[name](job)}'
-        elif name == "filename":
-            tail += f',"filename":{string(filename)}'
-    tail += f',"href":"/jobs/{job.id}"}}'
-    if sum(ends.values()) <= _PIECE:
-        for stream, end in ends.items():
-            text = decode(job.log.read(stream, 0, end))
-            head += f',"{stream.name.lower()}":{string(text)}'
-        yield (head + tail).encode()
+    text = whole(job, fields, filename)
+    if text is not None:
+        yield text.encode()
         return
+    head = f'{{"id":{job.id}'
+    ends = {s: job.log.size(s) for s in Stream if s.name.lower() in fields and job.log.size(s)}
+    tail = _rest(job, fields, filename)
     for stream, end in ends.items():
         yield f'{head},"{stream.name.lower()}":"'.encode()
         head = ""
         yield from _escaped(job, stream, end)
         yield b'"'
-    yield (head + tail).encode()
+    yield tail.encode()
+
+
+def _rest(job: Job, fields: tuple[str, ...], filename: str) -> str:
+    """What comes after the output."""
+    text = f',"state":"{SHOWN[job.state]}"'
+    if exit := exit_text(job):
+        text += f',"exit":{string(exit)}'
+    for name in fields:
+        if name in SMALL_FIELDS:
+            text += f',"{name}":{SMALL_FIELDS[name](job)}'
+        elif name == "filename":
+            text += f',"filename":{string(filename)}'
+    return f'{text},"href":"/jobs/{job.id}"}}'
 
 
 def _escaped(job: Job, stream: Stream, end: int) -> Iterator[bytes]:
