@@ -4,7 +4,6 @@ A body remembers where its reader is, and nothing of what it read. A job that is
 while it is read breaks its bodies off: half an output must not look whole.
 """
 
-import binascii
 from collections.abc import Iterator
 
 from rtot import wire
@@ -241,6 +240,8 @@ class EventsBody:
         try:
             content = f'"text":{wire.string(data.decode())}'
         except UnicodeDecodeError:
+            import binascii
+
             content = f'"base64":"{binascii.b2a_base64(data, newline=False).decode()}"'
         return self._event(stream.name.lower(), wall, f',"offset":{offset},{content}')
 

@@ -1,21 +1,23 @@
-"""What the job table wants done, as data. `children` does it and reports the outcome."""
+"""What the job table wants done, as data. `children` does it and reports the outcome.
 
-from dataclasses import dataclass
+Values here and elsewhere are named tuples: a dataclass compiles its methods anew at every
+start, a millisecond each.
+"""
+
 from signal import Signals
+from typing import NamedTuple
 
 from rtot.job import Job
 from rtot.stop import Scope, Stop
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(NamedTuple):
     """Start the job's process; the outcome is `started`, `not_started` or `deferred`."""
 
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(NamedTuple):
     """Signal the stop's processes; the outcome is `signalled`."""
 
     stop: Stop
@@ -23,44 +25,38 @@ class Signal:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """See which of the stop's processes are left; the outcome is `surveyed`."""
 
     stop: Stop
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class FindHolders:
+class FindHolders(NamedTuple):
     """Name who holds the job's outputs; the outcome is `holders_found`."""
 
     job_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class CloseOutputs:
+class CloseOutputs(NamedTuple):
     """Close the job's outputs although they are held; the outcome is `output_closed`."""
 
     job_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class WriteStdin:
+class WriteStdin(NamedTuple):
     """Write what is pending; the outcome is `stdin_written` or `stdin_broken`."""
 
     job_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class CloseStdin:
+class CloseStdin(NamedTuple):
     """Close the job's stdin. There is no outcome."""
 
     job_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """Tell the operator."""
 
     text: str

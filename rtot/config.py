@@ -5,17 +5,16 @@ follows from them is that of the module that reads them.
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
-_DURATION = re.compile(
+_DURATION = (
     r"(?:(?P<plain>\d+(?:\.\d*)?|\.\d+)"
     r"|(?=\d)(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?"
-    r"(?:(?P<ms>\d+(?:\.\d+)?)ms)?)",
-    re.ASCII,
+    r"(?:(?P<ms>\d+(?:\.\d+)?)ms)?)"
 )
 # A century: longer is a mistake, and would overflow the selector's timeout.
 _LONGEST = 100 * 365 * 86400.0
@@ -23,7 +22,7 @@ _LONGEST = 100 * 365 * 86400.0
 
 def parse_duration(text: str) -> float:
     """Seconds of `90`, `1.5`, `90s`, `5m`, `1h30m` or `250ms`; ValueError for all else."""
-    found = _DURATION.fullmatch(text)
+    found = re.fullmatch(_DURATION, text, re.ASCII)
     if found is None:
         raise ValueError(f"{text!r} is not a duration: want 90, 1.5, 90s, 5m or 1h30m")
     if found["plain"] is not None:
@@ -49,8 +48,7 @@ def parse_size(text: str) -> int:
     return int(found[1]) * unit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """What the operator decided. Sizes are bytes, times are seconds."""
 
     max_request_line: int = 8 * KIB

@@ -41,10 +41,10 @@ _HOST = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*(?::[0-9]{0,5})?"
     rb"|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
 )
-_LENGTH = re.compile(rb"[0-9]{1,18}")
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _EXTENSION = rb";[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*")
+# Compiled by the first chunked body.
+_CHUNK_LINE = rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*"
 _MAX_CHUNK_LINE = 1024
 _MAX_BLANK_LINES = 4
 # A body of tiny chunks is looked at in small portions, so that others get their turn.
@@ -177,7 +177,7 @@ def _check_fields(head: bytes) -> None:
     if host is not None and not _HOST.fullmatch(host):
         raise RefusedError(400, "a malformed Host")
     length = fields.get(b"content-length")
-    if length is not None and not _LENGTH.fullmatch(length):
+    if length is not None and not (length.isdigit() and len(length) <= 18):
         raise RefusedError(400, "a malformed Content-Length")
     if codings:
         if length is not None:
@@ -267,7 +267,7 @@ class ChunkedScanner:
     def _end_line(self, line: bytes) -> None:
         match self._state:
             case _Chunk.LINE:
-                found = _CHUNK_LINE.fullmatch(line)
+                found = re.fullmatch(_CHUNK_LINE, line)
                 if found is None:
                     raise RefusedError(400, "a malformed chunk")
                 self._left = int(found[1], 16)

@@ -7,7 +7,6 @@ be judged by the head is judged before a body is read, so that nobody uploads in
 import re
 from collections.abc import Callable
 from signal import Signals
-from urllib.parse import unquote
 
 from rtot import wire
 from rtot.answers import (
@@ -99,7 +98,11 @@ class Handler:
 
     def _route(self, request: Request, jobs: JobTable, now: Now) -> Answer:
         path = request.path
-        segments = [unquote(s, errors="replace") for s in path.split("/")[1:]]
+        segments = path.split("/")[1:]
+        if "%" in path:
+            from urllib.parse import unquote
+
+            segments = [unquote(segment, errors="replace") for segment in segments]
         self._refuse_browsers(request)
         if path != "/ping" and not is_authorized(request.fields.get("authorization"), self.secrets):
             challenge = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')

@@ -7,9 +7,9 @@ writes is still collected.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
+from typing import NamedTuple
 
 from rtot.output import OutputLog, Stream
 
@@ -86,8 +86,7 @@ class Reason(Enum):
     NOT_STARTED = "not started"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """What the submitter asked for beyond the script. `timeout` in seconds."""
 
     args: tuple[str, ...] = ()
@@ -102,8 +101,7 @@ class Options:
 PLAIN = Options()
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What a job's leader and its waited-for children used: microseconds, peak bytes."""
 
     user: int

@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # A client whose machine is gone is noticed after about two minutes (tcp(7)).
 _KEEPALIVE_IDLE = 60
@@ -26,8 +26,7 @@ class ListenError(Exception):
     """An address that cannot be listened on; the text says which and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """`host` and `port`, where an empty host is every interface; or the `path` of a socket."""
 
     host: str = ""
@@ -67,8 +66,13 @@ def listen(address: Address) -> list[socket.socket]:
         elif not address.host:
             found = [(socket.AF_INET, ("0.0.0.0", address.port))]
         else:
+            host = address.host
             infos = socket.getaddrinfo(
-                address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                # Of a str Python would make IDNA, whose tables are half a megabyte.
+                host.encode() if host.isascii() else host,
+                address.port,
+                type=socket.SOCK_STREAM,
+                flags=socket.AI_PASSIVE,
             )
             found = list(dict.fromkeys((info[0], info[4]) for info in infos))  # type: ignore[misc]
     except OSError as error:

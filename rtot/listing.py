@@ -1,7 +1,6 @@
 """Lists of jobs: which ones are meant, page by page, streamed however many there are."""
 
 from collections.abc import Iterator
-from urllib.parse import quote, unquote
 
 from rtot import wire
 from rtot.answers import JSON_TYPE
@@ -125,6 +124,8 @@ def _chosen(jobs: JobTable, selection: Selection, first: int) -> Iterator[Job | 
 
 
 def _next_page(request: Request, first: int) -> str:
+    from urllib.parse import quote, unquote
+
     rest = [
         part
         for part in request.query.split("&")

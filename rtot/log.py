@@ -6,8 +6,8 @@ is told how many. No line has a script, a secret or a control character in it.
 
 import os
 import select
+from _json import encode_basestring_ascii  # type: ignore[import-not-found, unused-ignore]
 from collections import deque
-from json.encoder import encode_basestring_ascii
 
 from rtot.clock import Now
 from rtot.wire import format_time

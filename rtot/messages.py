@@ -6,16 +6,14 @@ end. So one mechanism serves a small answer, a long poll, a followed output and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rtot.spool import File
 
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request (RFC 9110). The names of its fields are lower case, the lines of one that
     came in several are joined by commas (RFC 9110, 5.2).
 
@@ -39,20 +37,21 @@ class Request:
         return self.target.partition("?")[2]
 
 
-@dataclass(frozen=True, slots=True)
 class FileSpan:
     """A piece of a file, to be sent as it is; valid for as long as its body is."""
 
-    file: File
-    offset: int
-    length: int
+    __slots__ = ("file", "length", "offset")
+
+    def __init__(self, file: File, offset: int, length: int) -> None:
+        self.file = file
+        self.offset = offset
+        self.length = length
 
     def __len__(self) -> int:
         return self.length
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """There is no more of this body.
 
     `broken`: the body must not look whole to the client, so break the connection off.
@@ -86,8 +85,7 @@ class Body(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """An answer. Framing fields (Content-Length, Connection, …) are the connection's.
 
     `lease`: the job to be killed when the client goes away before the answer is complete.
@@ -99,14 +97,12 @@ class Response:
     lease: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NeedBody:
+class NeedBody(NamedTuple):
     """Read the request's body, at most `limit` bytes, and ask again with it."""
 
     limit: int
 
 
-@dataclass(slots=True)
 class Wait:
     """Not yet: ask again (`Handler.resume`) when the wait is over or `deadline` has come.
 
@@ -114,16 +110,27 @@ class Wait:
     or for a `stop` when that is over. `deadline` is monotonic.
     """
 
-    request: Request
-    jobs: set[int]
-    deadline: float
-    until_all: bool = True
-    lease: int | None = None
-    context: object = None
+    __slots__ = ("context", "deadline", "jobs", "lease", "request", "until_all")
+
+    def __init__(
+        self,
+        request: Request,
+        jobs: set[int],
+        deadline: float,
+        *,
+        until_all: bool = True,
+        lease: int | None = None,
+        context: object = None,
+    ) -> None:
+        self.request = request
+        self.jobs = jobs
+        self.deadline = deadline
+        self.until_all = until_all
+        self.lease = lease
+        self.context = context
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """Read the request's body and hand it to the job's stdin as the job takes it."""
 
     request: Request

@@ -17,7 +17,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rtot.stop import Scope
 
@@ -37,8 +37,7 @@ class TryLaterError(Exception):
 _PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """A started process and our ends of its pipes."""
 
     pid: int
@@ -47,8 +46,7 @@ class Child:
     stdin: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """A process that is gone: wait status, times in microseconds, memory in bytes."""
 
     pid: int
@@ -58,8 +56,7 @@ class Exit:
     peak: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Process:
+class _Process(NamedTuple):
     """One line of /proc/PID/stat, and the marks of /proc/PID/environ."""
 
     pid: int

@@ -2,7 +2,7 @@
 
 import re
 
-_SPECIFIER = re.compile(r"bytes=[ \t]*(?:([0-9]{1,99})-([0-9]{0,99})|-([0-9]{1,99}))[ \t]*")
+_SPECIFIER = r"bytes=[ \t]*(?:([0-9]{1,99})-([0-9]{0,99})|-([0-9]{1,99}))[ \t]*"
 
 
 class UnsatisfiableError(Exception):
@@ -15,7 +15,7 @@ def parse_range(text: str, size: int) -> tuple[int, int] | None:
     None for what a server may ignore, and this one does: several ranges, other units,
     malformed ones. Raises UnsatisfiableError for a range of no byte.
     """
-    found = _SPECIFIER.fullmatch(text)
+    found = re.fullmatch(_SPECIFIER, text)
     if found is None:
         return None
     first, last, suffix = found.groups()

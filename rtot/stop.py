@@ -7,9 +7,9 @@ gone is not told but has to be looked for; the looking costs a walk of /proc, is
 growing intervals, and only while a job is being ended.
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from signal import Signals
+from typing import NamedTuple
 
 # Between KILL to the leader and KILL to all that is left.
 MOMENT = 0.2
@@ -77,16 +77,14 @@ _CLOCK_EVENT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """Send `signal` to those processes of the job that `scope` says."""
 
     signal: Signals
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """See which processes of the job are still there."""
 
     scope: Scope

@@ -6,9 +6,11 @@ larger than a fixed multiple of one read of the output log, whatever the job wro
 
 import codecs
 import time
+
+# What json.encoder writes strings with, without the parser that comes with the package.
+from _json import encode_basestring  # type: ignore[import-not-found, unused-ignore]
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from json.encoder import encode_basestring
 from signal import Signals
 
 from rtot.job import SHOWN, Job, Usage

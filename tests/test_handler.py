@@ -684,7 +684,9 @@ def test_large_output_is_sent_from_its_file() -> None:
     face.jobs.output(0, Stream.OUT, b"tail", face.now)
     body = face.ask("GET", "/jobs/0/out").body
     assert not isinstance(body, bytes)
-    assert body.pull(10) == FileSpan(face.disk.files["0.out"], 0, 100_000)
+    span = body.pull(10)
+    assert isinstance(span, FileSpan)
+    assert (span.file, span.offset, span.length) == (face.disk.files["0.out"], 0, 100_000)
     assert body.pull(10) == b"tail"
     face.disk.files["0.out"].data = b""
     broken = face.ask("GET", "/jobs/0/out?offset=99990").body
