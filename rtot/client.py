@@ -7,7 +7,7 @@ import os
 import socket
 
 from rtot.connection import HttpConnection
-from rtot.messages import FileSpan, Upload, Wait
+from rtot.messages import FileSpan, NeedBody, Upload, Wait
 
 _RECEIVE = 64 * 1024
 # Buffers given to one sendmsg(2).
@@ -23,6 +23,7 @@ class Client:
         "http",
         "interest",
         "lease",
+        "needed",
         "peer",
         "sent",
         "shut",
@@ -38,6 +39,7 @@ class Client:
         self.peer = peer
         self.http = http
         self.interest = 0
+        self.needed: NeedBody | None = None
         self.wait: Wait | None = None
         self.upload: Upload | None = None
         self.uploaded = 0

@@ -7,6 +7,7 @@ be judged by the head is judged before a body is read, so that nobody uploads in
 import re
 from collections.abc import Callable
 from signal import Signals
+from typing import NamedTuple
 
 from rtot import wire
 from rtot.answers import (
@@ -23,7 +24,7 @@ from rtot.auth import is_authorized
 from rtot.bodies import EXIT, EventsBody, JsonBody, OutputBody, Position, exit_field
 from rtot.clock import Now
 from rtot.config import Settings
-from rtot.job import Job
+from rtot.job import Job, Options
 from rtot.jobs import ClosingError, JobTable, KeyConflictError, QueueFullError
 from rtot.listing import Listing, Selection, all_jobs, json_array
 from rtot.messages import Answer, Headers, NeedBody, Request, Response, Upload, Wait
@@ -54,14 +55,26 @@ class Handler:
         self.secrets = secrets
         self._started = started
 
-    def handle(self, request: Request, jobs: JobTable, now: Now) -> Answer:
+    def handle(self, request: Request, peer: str, jobs: JobTable, now: Now) -> Answer:
         """Answer a request, or ask for its body first. Never raises for a peer's fault."""
         try:
-            return self._route(request, jobs, now)
+            return self._route(request, peer, jobs, now)
         except RefusalError as refusal:
             return refusal.response
         except BadParameterError as bad:
             return error(400, "invalid parameter", str(bad))
+
+    def go_on(
+        self, request: Request, needed: NeedBody, peer: str, jobs: JobTable, now: Now
+    ) -> Answer:
+        """Answer a request that has come again with the body that was needed."""
+        if not isinstance(needed.draft, _Draft):
+            return self.handle(request, peer, jobs, now)
+        assert request.body is not None
+        try:
+            return self._accept(request, request.body, needed.draft, jobs, now)
+        except RefusalError as refusal:
+            return refusal.response
 
     def resume(self, wait: Wait, jobs: JobTable, now: Now) -> Answer:
         """Answer a request whose wait is over."""
@@ -96,7 +109,7 @@ class Handler:
         """The job does not take any more of the upload."""
         return error(409, "stdin is closed", f"job {job_id} has no open stdin ({count} bytes sent)")
 
-    def _route(self, request: Request, jobs: JobTable, now: Now) -> Answer:
+    def _route(self, request: Request, peer: str, jobs: JobTable, now: Now) -> Answer:
         path = request.path
         segments = path.split("/")[1:]
         if "%" in path:
@@ -189,10 +202,18 @@ class Handler:
         key = request.fields.get("idempotency-key")
         if key is not None and not 0 < len(key) <= 255:
             raise RefusalError(error(400, "invalid header", "Idempotency-Key: want 1 to 255 bytes"))
+        draft = _Draft(options, fields, headers, wait, lease, key)
         if request.body is None:
-            return NeedBody(self._settings.max_body)
-        script = request.body if request.body[:2] == b"#!" else DEFAULT_SHEBANG + request.body
-        fingerprint = hash((script, repr(options)))
+            return NeedBody(self._settings.max_body, draft)
+        return self._accept(request, request.body, draft, jobs, now)
+
+    def _accept(
+        self, request: Request, body: bytes, draft: "_Draft", jobs: JobTable, now: Now
+    ) -> Answer:
+        """Make a job of what was asked for."""
+        options, fields, headers, wait, lease, key = draft
+        script = body if body[:2] == b"#!" else DEFAULT_SHEBANG + body
+        fingerprint = hash((script, options)) if key is not None else 0
         job = None
         if key is not None:
             try:
@@ -419,6 +440,17 @@ class Handler:
 _Call = Callable[[Request, list[str], JobTable, Now], Answer]
 
 _RECEIPT = '{{"signal":"{}","signalled":{},"escalated":{},"surviving":{}}}\n'
+
+
+class _Draft(NamedTuple):
+    """What the head of a submission tells of it. `wait` in seconds, None for not to wait."""
+
+    options: Options
+    fields: tuple[str, ...]
+    headers: Headers
+    wait: float | None
+    lease: bool
+    key: str | None
 
 
 class _Shown:

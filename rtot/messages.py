@@ -98,9 +98,13 @@ class Response(NamedTuple):
 
 
 class NeedBody(NamedTuple):
-    """Read the request's body, at most `limit` bytes, and ask again with it."""
+    """Read the request's body, at most `limit` bytes, and ask again with it.
+
+    What was made of the head already is the `draft`: `Handler.go_on` takes it back.
+    """
 
     limit: int
+    draft: object = None
 
 
 class Wait:

@@ -83,8 +83,13 @@ class Processes:
     def __init__(self, environ: Mapping[str, str]) -> None:
         """`environ` is what jobs get, less RTOT_*."""
         self.server_id = os.urandom(8).hex()
-        self._environ = {k: v for k, v in environ.items() if not k.startswith("RTOT_")}
-        self._environ[_SERVER] = self.server_id
+        # As bytes once, and not at every spawn.
+        self._environ = {
+            os.fsencode(name): os.fsencode(value)
+            for name, value in environ.items()
+            if not name.startswith("RTOT_")
+        }
+        self._environ[_SERVER.encode()] = self.server_id.encode()
         self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._leaders: set[int] = set()
         self._census: dict[int, _Process] | None = None
@@ -122,20 +127,24 @@ class Processes:
         except OSError as error:
             _close(fds)
             raise TryLaterError(_reason(error)) from error
+        environ = self._environ.copy()
+        for name, value in env.items():
+            environ[os.fsencode(name)] = os.fsencode(value)
+        environ[_JOB.encode()] = b"%d" % job_id
         actions = (
             (os.POSIX_SPAWN_DUP2, stdin_read, 0),
             (os.POSIX_SPAWN_DUP2, out_write, 1),
             (os.POSIX_SPAWN_DUP2, err_write, 2),
         )
         try:
-            with _inside(cwd):
+            with contextlib.nullcontext() if cwd is None else _inside(cwd):
                 try:
                     # A launcher is looked for in PATH, a script has a path of its own.
                     spawn = os.posix_spawn if "/" in argv[0] else os.posix_spawnp
                     pid = spawn(
                         argv[0],
                         argv,
-                        {**self._environ, **env, _JOB: str(job_id)},
+                        environ,
                         file_actions=actions,
                         setsid=True,
                         setsigmask=(),
@@ -297,11 +306,8 @@ class _CannotEnterError(Exception):
 
 
 @contextlib.contextmanager
-def _inside(cwd: str | None) -> Iterator[None]:
+def _inside(cwd: str) -> Iterator[None]:
     """Be in that directory for a moment. One thread: nobody else notices."""
-    if cwd is None:
-        yield
-        return
     try:
         here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:

@@ -5,7 +5,7 @@ would delete everything. So a route says what it takes, and all else is an error
 the parameter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from rtot.config import parse_duration
@@ -48,6 +48,9 @@ class Query:
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a parameter that may be repeated."""

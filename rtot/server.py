@@ -286,14 +286,21 @@ class Server:
         while (request := client.http.next_request(now)) is not None:
             if not client.asked_at:
                 client.asked_at = now.monotonic
-            self._apply(client, self._handler.handle(request, self._jobs, now), now)
+            needed, client.needed = client.needed, None
+            answer = (
+                self._handler.handle(request, client.peer, self._jobs, now)
+                if needed is None
+                else self._handler.go_on(request, needed, client.peer, self._jobs, now)
+            )
+            self._apply(client, answer, now)
 
     def _apply(self, client: Client, answer: Answer, now: Now) -> None:
         match answer:
             case Response():
                 self._respond(client, answer, now)
-            case NeedBody(limit):
-                client.http.read_body(limit, now)
+            case NeedBody():
+                client.needed = answer
+                client.http.read_body(answer.limit, now)
             case Wait():
                 client.wait = answer
                 client.lease = answer.lease

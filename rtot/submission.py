@@ -4,7 +4,7 @@ import re
 
 from rtot import wire
 from rtot.config import Settings
-from rtot.job import Options
+from rtot.job import PLAIN, Options
 from rtot.messages import Headers, Request
 from rtot.query import BadParameterError, Query
 
@@ -13,6 +13,8 @@ PARAMETERS = frozenset({"arg", "env", "cwd", "label", "timeout", "stdin", "launc
 
 def parse_options(query: Query, settings: Settings) -> Options:
     """Raises BadParameterError."""
+    if PARAMETERS.isdisjoint(query) and settings.launcher("default") is None:
+        return PLAIN
     env = {}
     for pair in query.all("env"):
         name, equals, value = pair.partition("=")

@@ -12,7 +12,7 @@ from rtot.job import Job, State
 from rtot.jobs import JobTable
 from rtot.messages import Body, End, FileSpan, NeedBody, Request, Response, Upload, Wait
 from rtot.output import Stream
-from tests.world import SECRET, USAGE, MemoryDisk, PaperProcesses, at
+from tests.world import PEER, SECRET, USAGE, MemoryDisk, PaperProcesses, at
 
 TIME = "2023-11-14 22:13:21 +0000 UTC"
 NEVER = "0001-01-01 00:00:00 +0000 UTC"
@@ -36,7 +36,7 @@ class Face:
         fields = {name.replace("_", "-"): value for name, value in fields.items()}
         length = len(body) if body else None
         return self.handler.handle(
-            Request(method, target, fields, length, body), self.jobs, self.now
+            Request(method, target, fields, length, body), PEER, self.jobs, self.now
         )
 
     def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Response:
@@ -300,9 +300,34 @@ def test_delete_everything(face: Face) -> None:
 # Before a body is read.
 
 
+def test_a_request_goes_on_with_its_body(face: Face) -> None:
+    for target, body in (("/jobs?label=a&fields=label", b"echo"), ("/jobs/0/kill", b"ignored")):
+        needed = face.answer("POST", target, None)
+        assert isinstance(needed, NeedBody)
+        again = Request("POST", target, {"authorization": "rtot sup"}, len(body), body)
+        answer = face.handler.go_on(again, needed, PEER, face.jobs, face.now)
+        assert isinstance(answer, Response)
+        assert answer.status in (200, 201)
+    job = face.jobs.get(0)
+    assert job is not None
+    assert (job.options.labels, job.over) == (("a",), True)
+    face.disk.broken = True
+    refused = face.handler.go_on(
+        again._replace(target="/jobs"),
+        face.answer("POST", "/jobs", None),  # type: ignore[arg-type]
+        PEER,
+        face.jobs,
+        face.now,
+    )
+    assert isinstance(refused, Response)
+    assert refused.status == 507
+
+
 def test_a_body_is_asked_for_only_when_it_is_welcome(face: Face) -> None:
-    assert face.answer("POST", "/jobs", None) == NeedBody(16 << 20)
-    assert face.answer("DELETE", "/jobs/0", None) == NeedBody(16 << 20)
+    for method, target in (("POST", "/jobs"), ("DELETE", "/jobs/0")):
+        answer = face.answer(method, target, None)
+        assert isinstance(answer, NeedBody)
+        assert answer.limit == 16 << 20
     for target, status in [
         ("/jobs?arg", 201),
         ("/jobs?bogus=1", 400),
@@ -321,7 +346,7 @@ def test_a_body_is_asked_for_only_when_it_is_welcome(face: Face) -> None:
 def test_a_body_that_is_too_large_is_refused_unread() -> None:
     face = Face(max_body=3)
     request = Request("POST", "/jobs", {"authorization": "rtot sup"}, 4, None)
-    answer = face.handler.handle(request, face.jobs, face.now)
+    answer = face.handler.handle(request, PEER, face.jobs, face.now)
     assert isinstance(answer, Response)
     assert answer.status == 413
 
@@ -658,7 +683,7 @@ def test_fail_needs_an_end_that_can_be_told(face: Face) -> None:
     face.complete()
     authorization = {"authorization": "rtot sup"}
     request = Request("GET", "/jobs/0/out?follow&fail", authorization, http_1_0=True)
-    answer = face.handler.handle(request, face.jobs, face.now)
+    answer = face.handler.handle(request, PEER, face.jobs, face.now)
     assert isinstance(answer, Response)
     assert answer.status == 400
 

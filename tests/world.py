@@ -26,6 +26,7 @@ from rtot.spool import StorageError
 
 EPOCH = 1_700_000_000_000_000_000
 SECRET = b"sup"
+PEER = "192.0.2.1:1234"
 USAGE = Usage(1000, 2000, 4096)
 
 
@@ -163,6 +164,7 @@ class PaperServer:
         self.answered: list[str] = []
         """The method of each request that was answered; GET for what was no request."""
         self._responding = False
+        self._needed: NeedBody | None = None
         self.upload: Upload | None = None
 
     def receive(self, data: bytes) -> None:
@@ -186,14 +188,20 @@ class PaperServer:
 
     def _advance(self) -> None:
         while (request := self.connection.next_request(self.now)) is not None:
-            answer = self.handler.handle(request, self.jobs, self.now)
+            needed, self._needed = self._needed, None
+            answer = (
+                self.handler.handle(request, PEER, self.jobs, self.now)
+                if needed is None
+                else self.handler.go_on(request, needed, PEER, self.jobs, self.now)
+            )
             while isinstance(answer, Wait):
                 answer = self.handler.resume(answer, self.jobs, self.now)
             match answer:
                 case Response():
                     self.connection.respond(answer, self.now)
-                case NeedBody(limit):
-                    self.connection.read_body(limit, self.now)
+                case NeedBody():
+                    self._needed = answer
+                    self.connection.read_body(answer.limit, self.now)
                 case Upload():
                     self.connection.stream_body(self.now)
                     self.upload = answer
