@@ -4,19 +4,27 @@ import contextlib
 import os
 import re
 import resource
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtot import __version__, listeners, process
-from rtot.config import Settings, parse_duration, parse_size
+from rtot.auth import Authenticator
+from rtot.config import Settings, SetupError, parse_duration, parse_size
 from rtot.handler import Handler
 from rtot.jobs import JobTable
-from rtot.listeners import ListenError, parse_address
+from rtot.listeners import Listener, parse_address
 from rtot.log import Log
+from rtot.notify import Notifier
 from rtot.process import Processes
+from rtot.reload import Reload
+from rtot.secret_file import is_secret, read_secrets
 from rtot.server import Server, read_clock
 from rtot.spool import Spool, remove_leftovers
+
+if TYPE_CHECKING:
+    from rtot.tls import Tls
 
 USAGE_ERROR = 2
 FAILURE = 1
@@ -54,9 +62,15 @@ def _count(text: str) -> int:
 
 
 def _secret(text: str) -> str:
-    if not re.fullmatch(r"[\x21-\x7e]+", text):
+    if not is_secret(text):
         raise ValueError("a secret is printable ASCII without spaces")
     return text
+
+
+def _mode(text: str) -> int:
+    if not re.fullmatch("0?[0-7]{3}", text):
+        raise ValueError(f"{text!r} is not a mode: want three octal digits")
+    return int(text, 8)
 
 
 def _log_format(text: str) -> str:
@@ -85,6 +99,23 @@ _FLAGS = (
     _Flag(
         *("-s", "SECRET", _secret, "secret"),
         "the secret; visible to all in ps, $RTOT_SECRET is not (default: made up)",
+    ),
+    _Flag(
+        *("--secret-file", "FILE", str, "secret_file"),
+        "secrets, one a line, any of which is good; read again on SIGHUP",
+    ),
+    _Flag("--tls-cert", "FILE", str, "tls_cert", "speak TLS, with this certificate chain in PEM"),
+    _Flag(
+        *("--tls-key", "FILE", str, "tls_key"),
+        "the certificate's key in PEM (default: in the same file)",
+    ),
+    _Flag(
+        *("--tls-client-ca", "FILE", str, "tls_client_ca"),
+        "let only clients in that have a certificate of this authority",
+    ),
+    _Flag(
+        *("--socket-mode", "MODE", _mode, "socket_mode"),
+        "of a socket in the file system (default 600)",
     ),
     _Flag(
         *("-f", "FORMAT", _log_format, "log_format"),
@@ -149,7 +180,7 @@ def main(argv: Sequence[str]) -> int:
         print(options)
         return 0
     process.close_all_on_exec()
-    parent = options.pop("spool_dir")
+    parent = options.pop("spool_dir", "/tmp")
     try:
         spool = Spool(parent)
     except OSError as error:
@@ -162,33 +193,72 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _serve(options: dict[str, Any], spool: Spool) -> int:
-    opened = []
-    for address in options.pop("addresses"):
-        try:
-            opened += listeners.listen(address)
-        except ListenError as error:
-            listeners.close(opened)
-            return _fail(str(error))
-    log = Log(2, as_json=options.pop("log_format") == "json")
-    secret = options.pop("secret")
+    secret_file = options.pop("secret_file", None)
+    secret = options.pop("secret", None)
+    made_up = None
+    opened: list[Listener] = []
+    try:
+        if secret_file is not None:
+            secrets = read_secrets(secret_file)
+        else:
+            secret = secret or (made_up := os.urandom(20).hex())
+            secrets = (secret.encode(),)
+        tls = _tls(options)
+        opened = _open_listeners(options, tls)
+    except SetupError as error:
+        return _fail(str(error))
+    log = Log(2, as_json=options.pop("log_format", "text") == "json")
     settings = _settings(options)
     started = read_clock()
-    if secret is None:
-        secret = os.urandom(20).hex()
+    if made_up is not None:
         # Not through the log, which may be collected and kept.
-        print(f"rtot: no secret was given, this one was made up: {secret}", file=sys.stderr)
+        print(f"rtot: no secret was given, this one was made up: {made_up}", file=sys.stderr)
     for listener in opened:
-        log.info(started, "listening", address=listeners.name_of(listener), version=__version__)
+        log.info(started, "listening", address=listener.name, version=__version__)
     log.flush(started)
+    authenticator = Authenticator(secrets)
     server = Server(
         settings,
-        Handler(settings, (secret.encode(),), started),
+        Handler(settings, authenticator, started),
         JobTable(settings, spool),
         Processes(os.environ),
         opened,
         log,
+        Notifier(os.environ),
+        Reload(authenticator, secret_file, tls),
     )
     return server.run()
+
+
+def _tls(options: dict[str, Any]) -> "Tls | None":
+    """TLS if it was asked for. Raises SetupError."""
+    cert = options.pop("tls_cert", None)
+    key, ca = options.pop("tls_key", None), options.pop("tls_client_ca", None)
+    if cert is None:
+        return None
+    from rtot.tls import Tls
+
+    return Tls(cert, key, ca)
+
+
+def _open_listeners(options: dict[str, Any], tls: "Tls | None") -> list[Listener]:
+    """What a service manager passed, and what was asked for or is the default.
+
+    Raises SetupError, having kept none.
+    """
+    mode = options.pop("socket_mode", 0o600)
+    opened = listeners.inherited(os.environ)
+    otherwise = [] if opened else [parse_address("localhost:8457")]
+    for address in options.pop("addresses", otherwise):
+        try:
+            opened += listeners.listen(address, mode)
+        except SetupError:
+            listeners.close(opened)
+            raise
+    for listener in opened:
+        if listener.sock.family != socket.AF_UNIX:
+            listener.tls = tls
+    return opened
 
 
 def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | str:
@@ -223,15 +293,18 @@ def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | 
             options.setdefault(flag.setting, []).append(value)
         else:
             options[flag.setting] = value
-    for variable, setting, convert, otherwise in (
-        ("RTOT_ADDR", "addresses", lambda text: [parse_address(text)], "localhost:8457"),
-        ("RTOT_SECRET", "secret", _secret, None),
-        ("RTOT_LOG_FORMAT", "log_format", _log_format, "text"),
-        ("TMPDIR", "spool_dir", str, "/tmp"),
+    if "secret_file" in options and "secret" in options:
+        raise UsageError("-s and --secret-file: give one of them")
+    if "tls_cert" not in options and ("tls_key" in options or "tls_client_ca" in options):
+        raise UsageError("--tls-key and --tls-client-ca go with --tls-cert")
+    for variable, setting, convert in (
+        ("RTOT_ADDR", "addresses", lambda text: [parse_address(text)]),
+        ("RTOT_SECRET", "secret", _secret),
+        ("RTOT_LOG_FORMAT", "log_format", _log_format),
+        ("TMPDIR", "spool_dir", str),
     ):
-        if setting not in options:
-            found = environ.get(variable) or otherwise
-            options[setting] = None if found is None else _convert(variable, convert, found)
+        if setting not in options and environ.get(variable):
+            options[setting] = _convert(variable, convert, environ[variable])
     chosen = options.setdefault("launchers", [])
     if len(dict(chosen)) < len(chosen):
         raise UsageError("--launcher: a name was given twice")

@@ -20,6 +20,9 @@ class Client:
     __slots__ = (
         "answered",
         "asked_at",
+        "blocked",
+        "failure",
+        "handshaking",
         "http",
         "interest",
         "lease",
@@ -50,6 +53,12 @@ class Client:
         """The method and target of the answer under way, for the log."""
         self.sent = 0
         self.shut = False
+        self.handshaking = False
+        """Whether there is still to be agreed on how to speak."""
+        self.blocked = False
+        """Whether it cannot go on before there is room to send."""
+        self.failure = ""
+        """Why it could not be agreed on how to speak."""
 
     @property
     def waits(self) -> bool:

@@ -11,6 +11,11 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+
+class SetupError(Exception):
+    """The server cannot start with what it was given; the text says why."""
+
+
 _DURATION = (
     r"(?:(?P<plain>\d+(?:\.\d*)?|\.\d+)"
     r"|(?=\d)(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?"

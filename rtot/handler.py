@@ -20,7 +20,7 @@ from rtot.answers import (
     no_content,
     unsatisfiable,
 )
-from rtot.auth import is_authorized
+from rtot.auth import Authenticator, Verdict
 from rtot.bodies import EXIT, EventsBody, JsonBody, OutputBody, Position, exit_field
 from rtot.clock import Now
 from rtot.config import Settings
@@ -50,9 +50,9 @@ _OUTPUT = frozenset({"offset", "follow", "fail", "lease"})
 class Handler:
     """Answers requests. It remembers nothing between them."""
 
-    def __init__(self, settings: Settings, secrets: tuple[bytes, ...], started: Now) -> None:
+    def __init__(self, settings: Settings, authenticator: Authenticator, started: Now) -> None:
         self._settings = settings
-        self.secrets = secrets
+        self._authenticator = authenticator
         self._started = started
 
     def handle(self, request: Request, peer: str, jobs: JobTable, now: Now) -> Answer:
@@ -117,9 +117,14 @@ class Handler:
 
             segments = [unquote(segment, errors="replace") for segment in segments]
         self._refuse_browsers(request)
-        if path != "/ping" and not is_authorized(request.fields.get("authorization"), self.secrets):
-            challenge = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')
-            return Response(401, (TEXT_TYPE, challenge), b"Not Authorized\n")
+        if path != "/ping":
+            match self._authenticator.judge(request.fields.get("authorization"), peer, now):
+                case Verdict.BAD:
+                    challenge = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')
+                    return Response(401, (TEXT_TYPE, challenge), b"Not Authorized\n")
+                case Verdict.LIMITED:
+                    message = "this address has failed to authenticate too often: wait a second"
+                    return error(429, "too many failures", message, RETRY)
         methods = self._methods(segments)
         if methods is None:
             raise RefusalError(error(404, "not found", f"there is nothing at {path[:200]}"))

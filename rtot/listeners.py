@@ -9,20 +9,27 @@ import os
 import re
 import socket
 import stat
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from rtot.config import SetupError
+
+if TYPE_CHECKING:
+    from rtot.tls import Tls
 
 # A client whose machine is gone is noticed after about two minutes (tcp(7)).
 _KEEPALIVE_IDLE = 60
 _KEEPALIVE_INTERVAL = 15
 _KEEPALIVE_PROBES = 4
 _BACKLOG = 1024
+_FIRST_INHERITED = 3
 
 
 class AddressError(ValueError):
     """A text that is no address."""
 
 
-class ListenError(Exception):
+class ListenError(SetupError):
     """An address that cannot be listened on; the text says which and why."""
 
 
@@ -55,10 +62,86 @@ def parse_address(text: str) -> Address:
     return Address(host=found[1] or found[2] or "", port=int(found[3]))
 
 
-def listen(address: Address) -> list[socket.socket]:
-    """Non-blocking listening sockets, one for each address of the host. Raises ListenError."""
+class Listener:
+    """A non-blocking listening socket.
+
+    `tls` is what its clients have to agree on before anything else, None for nothing.
+    """
+
+    __slots__ = ("_owned", "path", "sock", "tls")
+
+    def __init__(self, sock: socket.socket, path: str = "") -> None:
+        """`path` is that of a socket in the file system which is ours to remove."""
+        self.sock = sock
+        self.tls: Tls | None = None
+        self.path = path
+        status = os.stat(path) if path else None
+        self._owned = (status.st_dev, status.st_ino) if status is not None else None
+
+    @property
+    def name(self) -> str:
+        """The address as a client would write it."""
+        name = self.sock.getsockname()
+        if isinstance(name, tuple):
+            return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        return f"unix:{name}"
+
+    def accept(self) -> tuple[socket.socket, str] | None:
+        """The next connection and its peer's name; None when there is none.
+
+        OSError is for the caller only where the machine has run out of something (EMFILE,
+        ENFILE, ENOBUFS, ENOMEM); a connection that died while it waited is passed over.
+        """
+        while True:
+            try:
+                connected, name = self.sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return None
+            except ConnectionError:
+                continue
+            # accept4(2) would save this one, and Python does not let us.
+            connected.setblocking(False)
+            return connected, _peer(name)
+
+    def close(self) -> None:
+        """Listen no more, and remove what was made in the file system if it is still that."""
+        self.sock.close()
+        with contextlib.suppress(OSError):
+            if self._owned is not None:
+                status = os.lstat(self.path)
+                if (status.st_dev, status.st_ino) == self._owned:
+                    os.unlink(self.path)
+
+
+def inherited(environ: Mapping[str, str]) -> list[Listener]:
+    """The sockets that a service manager passed (sd_listen_fds(3)). Raises ListenError."""
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not re.fullmatch("[0-9]{1,4}", count):
+        return []
+    found = []
+    for fd in range(_FIRST_INHERITED, _FIRST_INHERITED + int(count)):
+        try:
+            sock = socket.socket(fileno=fd)
+            listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if not listening or sock.type != socket.SOCK_STREAM:
+                raise ListenError(f"descriptor {fd} is no listening stream socket")
+            sock.set_inheritable(False)
+            if sock.family != socket.AF_UNIX:
+                _set_options(sock)
+            sock.setblocking(False)
+        except OSError as error:
+            raise ListenError(f"descriptor {fd}: {_reason(error)}") from error
+        found.append(Listener(sock))
+    return found
+
+
+def listen(address: Address, mode: int) -> list[Listener]:
+    """Listeners, one for each address of the host. Raises ListenError.
+
+    `mode` is that of a socket in the file system.
+    """
     if address.path:
-        return [_listen_unix(address)]
+        return [_listen_unix(address, mode)]
     try:
         # Without a host one socket serves both protocols, where the machine speaks IPv6.
         if not address.host and socket.has_dualstack_ipv6():
@@ -75,44 +158,17 @@ def listen(address: Address) -> list[socket.socket]:
                 flags=socket.AI_PASSIVE,
             )
             found = list(dict.fromkeys((info[0], info[4]) for info in infos))  # type: ignore[misc]
-    except OSError as error:
-        raise ListenError(f"cannot resolve {address}: {error.strerror or error}") from error
-    sockets: list[socket.socket] = []
+    except (OSError, UnicodeError) as error:
+        why = _reason(error) if isinstance(error, OSError) else "no such name"
+        raise ListenError(f"cannot resolve {address}: {why}") from error
+    listeners: list[Listener] = []
     for family, sockaddr in found:
         try:
-            sockets.append(_listen_tcp(family, sockaddr, dual=not address.host))
+            listeners.append(Listener(_listen_tcp(family, sockaddr, dual=not address.host)))
         except OSError as error:
-            for opened in sockets:
-                opened.close()
-            why = (error.strerror or str(error)).lower()
-            raise ListenError(f"cannot listen on {address}: {why}") from error
-    return sockets
-
-
-def name_of(listener: socket.socket) -> str:
-    """The listener's address as a client would write it."""
-    name = listener.getsockname()
-    if isinstance(name, tuple):
-        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-    return f"unix:{name}"
-
-
-def accept(listener: socket.socket) -> tuple[socket.socket, str] | None:
-    """The next connection and its peer's name; None when there is none.
-
-    OSError is for the caller only where the machine has run out of something (EMFILE,
-    ENFILE, ENOBUFS, ENOMEM); a connection that died while it waited is passed over.
-    """
-    while True:
-        try:
-            connected, name = listener.accept()
-        except (BlockingIOError, InterruptedError):
-            return None
-        except ConnectionError:
-            continue
-        # accept4(2) would save this one, and Python does not let us.
-        connected.setblocking(False)
-        return connected, _peer(name)
+            close(listeners)
+            raise ListenError(f"cannot listen on {address}: {_reason(error)}") from error
+    return listeners
 
 
 def _peer(name: object) -> str:
@@ -122,14 +178,10 @@ def _peer(name: object) -> str:
     return f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"
 
 
-def close(listeners: list[socket.socket]) -> None:
-    """Close the listeners and remove what they left in the file system."""
+def close(listeners: list[Listener]) -> None:
+    """Listen no more."""
     for listener in listeners:
-        name = listener.getsockname() if listener.family == socket.AF_UNIX else None
         listener.close()
-        if isinstance(name, str) and name:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
 
 
 def _listen_tcp(
@@ -138,11 +190,7 @@ def _listen_tcp(
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
+        _set_options(listener)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
         listener.bind(sockaddr)
@@ -154,22 +202,29 @@ def _listen_tcp(
     return listener
 
 
-def _listen_unix(address: Address) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Whoever can connect still needs the secret, but nobody else's business is better.
-    old = os.umask(0o077)
+def _set_options(listener: socket.socket) -> None:
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
+
+
+def _listen_unix(address: Address, mode: int) -> Listener:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The mode is right from the first moment on: there is none in which anybody can connect.
+    old = os.umask(0o777 & ~mode)
     try:
         _remove_stale(address.path)
-        listener.bind(address.path)
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
+        sock.bind(address.path)
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+        return Listener(sock, address.path)
     except OSError as error:
-        listener.close()
-        why = (error.strerror or str(error)).lower()
-        raise ListenError(f"cannot listen on {address}: {why}") from error
+        sock.close()
+        raise ListenError(f"cannot listen on {address}: {_reason(error)}") from error
     finally:
         os.umask(old)
-    return listener
 
 
 def _remove_stale(path: str) -> None:
@@ -187,3 +242,7 @@ def _remove_stale(path: str) -> None:
                 os.unlink(path)
         except OSError:
             return
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

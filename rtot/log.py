@@ -10,12 +10,16 @@ from _json import encode_basestring_ascii  # type: ignore[import-not-found, unus
 from collections import deque
 
 from rtot.clock import Now
+from rtot.throttle import Bucket
 from rtot.wire import format_time
 
 # A pipe that is writable takes this much without blocking (pipe(7), PIPE_BUF).
 _ATOMIC = 4096
 _MOST_TEXT = 500
 _MOST_PENDING = 1000
+# Warnings that strangers can cause, at once; then one a second.
+_COMPLAINTS = 10
+_FAILED = frozenset({401, 429})
 # What jobs are given (arg, env) is theirs, and a parameter that does not exist may be
 # anything, a misplaced secret among it.
 _HARMLESS = frozenset(
@@ -78,13 +82,15 @@ def _json_value(value: str | int | float) -> str:
 class Log:
     """Lines on their way to a descriptor."""
 
-    __slots__ = ("_as_json", "_dropped", "_fd", "_lines", "_poll")
+    __slots__ = ("_as_json", "_bucket", "_dropped", "_fd", "_lines", "_poll", "_withheld")
 
     def __init__(self, fd: int, *, as_json: bool) -> None:
         self._fd = fd
         self._as_json = as_json
         self._lines: deque[str] = deque()
         self._dropped = 0
+        self._bucket = Bucket(_COMPLAINTS, 1.0)
+        self._withheld = 0
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 
@@ -94,6 +100,36 @@ class Log:
     def warning(self, now: Now, message: str, **fields: str | int | float) -> None:
         self._add(now, "warning", message, **fields)
 
+    def rarely(self, now: Now, message: str, **fields: str | int | float) -> None:
+        """A warning that anybody can cause without a secret: a few, then one a second.
+
+        The next one tells how many were withheld.
+        """
+        if not self._bucket.take(now.monotonic):
+            self._withheld += 1
+            return
+        if self._withheld:
+            fields["withheld"] = self._withheld
+            self._withheld = 0
+        self._add(now, "warning", message, **fields)
+
+    def request(
+        self, now: Now, peer: str, method: str, target: str, status: int, sent: int, seconds: float
+    ) -> None:
+        """A request was answered with `sent` bytes after `seconds`."""
+        fields: dict[str, str | int | float] = {
+            "peer": peer,
+            "method": method,
+            "target": redact(target),
+            "status": status,
+            "bytes": sent,
+            "seconds": round(seconds, 6),
+        }
+        if status in _FAILED:
+            self.rarely(now, "authentication failed", **fields)
+        else:
+            self._add(now, "info", "request", **fields)
+
     def _add(self, now: Now, level: str, message: str, **fields: str | int | float) -> None:
         if len(self._lines) >= _MOST_PENDING:
             self._dropped += 1
@@ -101,9 +137,11 @@ class Log:
         line = json_line if self._as_json else text_line
         self._lines.append(line(now, level, message, **fields))
 
-    def trace(self, text: str) -> None:
-        """A traceback of ours, as it is."""
-        self._lines.append(text)
+    def confess(self) -> None:
+        """The traceback of the exception that is being handled: a bug of ours."""
+        import traceback
+
+        self._lines.append(traceback.format_exc())
 
     def flush(self, now: Now) -> None:
         """Write what can be written without waiting."""

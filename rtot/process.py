@@ -24,6 +24,11 @@ from rtot.stop import Scope
 _JOB = "RTOT_JOB_ID"
 _SERVER = "RTOT_SERVER_ID"
 READ = 64 * 1024
+# What a service manager means for the server, and for nobody that it starts.
+_FOR_THE_SERVER = frozenset(
+    {"CREDENTIALS_DIRECTORY", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID"}
+    | {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
+)
 
 
 class NotStartedError(Exception):
@@ -81,13 +86,13 @@ class Processes:
     __slots__ = ("_census", "_devnull", "_environ", "_ignored", "_leaders", "_limit", "server_id")
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """`environ` is what jobs get, less RTOT_*."""
+        """`environ` is what jobs get, less what is for the server."""
         self.server_id = os.urandom(8).hex()
         # As bytes once, and not at every spawn.
         self._environ = {
             os.fsencode(name): os.fsencode(value)
             for name, value in environ.items()
-            if not name.startswith("RTOT_")
+            if not name.startswith("RTOT_") and name not in _FOR_THE_SERVER
         }
         self._environ[_SERVER.encode()] = self.server_id.encode()
         self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

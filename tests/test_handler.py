@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rtot.auth import Authenticator
 from rtot.config import Settings
 from rtot.handler import Handler
 from rtot.job import Job, State
@@ -26,7 +27,7 @@ class Face:
         self.disk = MemoryDisk()
         self.jobs = JobTable(self.settings, self.disk)
         self.world = PaperProcesses(self.jobs)
-        self.handler = Handler(self.settings, (SECRET,), at(0))
+        self.handler = Handler(self.settings, Authenticator((SECRET,)), at(0))
         self.now = at(1)
 
     def answer(

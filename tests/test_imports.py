@@ -1,6 +1,8 @@
 """The table of who may import whom, held true. A module that is not in it fails the test."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import rtot
@@ -14,11 +16,15 @@ TABLE = {
     "config": "",
     "deadlines": "",
     "ranges": "",
-    "auth": "",
+    "throttle": "",
+    "auth": "clock throttle",
+    "secret_file": "config",
+    "notify": "clock",
+    "reload": "auth clock log secret_file",
     "spool": "",
     "stop": "",
     "process": "stop",
-    "listeners": "",
+    "listeners": "config",
     "output": "spool",
     "query": "config",
     "framing": "config",
@@ -31,7 +37,7 @@ TABLE = {
     "commands": "job stop",
     "jobs": "clock commands config deadlines job output spool stop",
     "wire": "job output",
-    "log": "clock wire",
+    "log": "clock throttle wire",
     "bodies": "job jobs messages output wire",
     "answers": "messages wire",
     "submission": "config job messages query wire",
@@ -41,12 +47,16 @@ TABLE = {
     "connection": "clock config fields framing heads incoming messages outgoing",
     "client": "connection messages",
     "children": "clock commands config job jobs log output process",
-    "server": "answers children client clock commands config connection deadlines handler heads"
-    " jobs listeners log messages process",
-    "cli": "__init__ config handler jobs listeners log process server spool",
+    "tls": "client config connection messages",
+    "clients": "answers client clock config connection deadlines handler heads jobs listeners log"
+    " messages",
+    "server": "children client clients clock commands config handler jobs listeners log notify"
+    " process reload",
+    "cli": "__init__ auth config handler jobs listeners log notify process reload secret_file"
+    " server spool tls",
     "__main__": "cli",
 }
-WORLD = {"socket", "selectors", "select", "subprocess", "signal", "h11", "os", "time"}
+WORLD = {"socket", "selectors", "select", "subprocess", "signal", "ssl", "h11", "os", "time"}
 # Of the world each core may know this much: names of signals, the calendar, files.
 KNOWS = {
     "stop": {"signal"},
@@ -62,8 +72,12 @@ KNOWS = {
     "children": {"os", "selectors"},
     "listeners": {"os", "socket"},
     "log": {"os", "select"},
+    "secret_file": {"os"},
+    "notify": {"os", "socket"},
+    "tls": {"os", "socket", "ssl"},
+    "clients": {"selectors"},
     "server": {"selectors", "signal", "socket", "time"},
-    "cli": {"os"},
+    "cli": {"os", "socket"},
 }
 
 
@@ -71,7 +85,12 @@ def imports(module: str) -> tuple[set[str], set[str]]:
     """What a module imports of rtot, and of the world."""
     ours: set[str] = set()
     world: set[str] = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    # What is imported for its types only is not imported.
+    for guard in [n for n in ast.walk(tree) if isinstance(n, ast.If)]:
+        if isinstance(guard.test, ast.Name) and guard.test.id == "TYPE_CHECKING":
+            guard.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module == "rtot":
@@ -94,6 +113,17 @@ def test_every_module_is_in_the_table() -> None:
 
 def test_the_table_is_true() -> None:
     assert {m: imports(m)[0] for m in TABLE} == {m: set(TABLE[m].split()) for m in TABLE}
+
+
+def test_what_costs_megabytes_is_not_imported() -> None:
+    """By a server that is not asked for TLS, has no launcher and was asked nothing yet."""
+    program = "import sys, rtot.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    loaded = set(done.stdout.decode().split())
+    assert "rtot.server" in loaded
+    expensive = {"ssl", "hmac", "subprocess", "tempfile", "http.client", "asyncio", "argparse"}
+    expensive |= {"importlib.metadata", "urllib.parse", "json", "shutil", "traceback", "ipaddress"}
+    assert loaded & expensive == set()
 
 
 def test_the_world_stays_outside() -> None:

@@ -92,6 +92,29 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     os.close(reader)
     log = Log(writer, as_json=True)
     log.warning(at(0), "x")
-    log.trace("Traceback\n")
+    try:
+        raise ValueError("ours")
+    except ValueError:
+        log.confess()
     log.flush(at(0))
+    os.close(writer)
+
+
+def test_what_strangers_cause_is_told_now_and_then() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    log = Log(writer, as_json=True)
+    for seconds in (0, 0.5, 10):
+        for _ in range(100):
+            log.request(at(seconds), "192.0.2.1:5", "GET", "/jobs?arg=x", 401, 10, 0.1)
+        log.request(at(seconds), "192.0.2.1:5", "GET", "/ping", 200, 10, 0.1)
+    log.rarely(at(11), "no TLS", peer="192.0.2.1:5")
+    log.flush(at(11))
+    lines = [json.loads(line) for line in read_all(reader).splitlines()]
+    failed = [line for line in lines if line["msg"] == "authentication failed"]
+    assert len(failed) == 10 + 10
+    assert {(line["peer"], line["target"]) for line in failed} == {("192.0.2.1:5", "/jobs?arg=...")}
+    assert [line["withheld"] for line in lines if "withheld" in line] == [190, 90]
+    assert len([line for line in lines if line["msg"] == "request"]) == 3
+    os.close(reader)
     os.close(writer)

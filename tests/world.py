@@ -2,6 +2,7 @@
 
 from signal import Signals
 
+from rtot.auth import Authenticator
 from rtot.clock import Now
 from rtot.commands import (
     CloseOutputs,
@@ -157,7 +158,7 @@ class PaperServer:
         self.disk = MemoryDisk()
         self.jobs = JobTable(self.settings, self.disk)
         self.processes = PaperProcesses(self.jobs)
-        self.handler = Handler(self.settings, (SECRET,), at(0))
+        self.handler = Handler(self.settings, Authenticator((SECRET,)), at(0))
         self.now = at(1)
         self.connection = HttpConnection(self.settings, Heads(), self.now)
         self.output = b""

@@ -235,7 +235,7 @@ def test_ipv6_and_environment(start: Start) -> None:
     done = rtot.curl("-H", "Authorization: Bearer other", f"{rtot.url}/jobs", check=False)
     assert b"Authorization more than once" in done
     lines = [json.loads(line) for line in rtot.log.splitlines()]
-    assert {line["msg"] for line in lines} == {"listening", "request"}
+    assert {line["msg"] for line in lines} == {"listening", "authentication failed", "request"}
 
 
 def test_a_secret_is_made_up_and_shown_once(start: Start) -> None:

@@ -1,0 +1,61 @@
+"""What a service manager is told (sd_notify(3)): ready, reloading, ending, still alive.
+
+Datagrams to the socket that it named in the environment; without one nothing is sent. The
+watchdog is fed by the loop, so that it tells of a loop that goes round and of nothing else.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+
+from rtot.clock import Now
+
+
+class Notifier:
+    """The socket, and when the watchdog is to be fed next."""
+
+    __slots__ = ("_address", "_interval", "deadline")
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        path = environ.get("NOTIFY_SOCKET", "")
+        # An abstract address (unix(7)) is written with an @.
+        self._address = f"\0{path[1:]}" if path.startswith("@") else path
+        self._interval: float | None = None
+        usec = environ.get("WATCHDOG_USEC", "")
+        # Meant for another process where it names one.
+        ours = environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+        if self._address and ours and usec.isascii() and usec.isdigit() and int(usec):
+            self._interval = int(usec) / 2e6
+        self.deadline: float | None = None
+        """When to call `alive` next (monotonic)."""
+
+    def ready(self, now: Now) -> None:
+        """Requests are answered from now on."""
+        self._send("READY=1")
+        self.alive(now)
+
+    def reloading(self, now: Now) -> None:
+        """The configuration is read again; `ready` is to follow."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(now.monotonic * 1e6)}")
+
+    def stopping(self) -> None:
+        """The end has begun."""
+        self._send("STOPPING=1")
+
+    def alive(self, now: Now) -> None:
+        """The loop goes round."""
+        if self._interval is not None:
+            self._send("WATCHDOG=1")
+            self.deadline = now.monotonic + self._interval
+
+    def _send(self, text: str) -> None:
+        if not self._address:
+            return
+        # A manager that does not listen is no reason not to serve.
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
+        ):
+            sock.setblocking(False)
+            sock.sendto(text.encode(), self._address)

@@ -1,0 +1,57 @@
+"""Secrets in a file: one a line, in a file that nobody else may read."""
+
+import os
+import re
+import stat
+
+from rtot.config import SetupError
+
+_MOST = 64 * 1024
+
+
+class SecretFileError(SetupError):
+    """The file gives no secrets; the text says why."""
+
+
+def is_secret(text: str) -> bool:
+    """Whether a text can be a secret: what fits into one word of a field's value."""
+    return re.fullmatch(r"[\x21-\x7e]+", text) is not None
+
+
+def read_secrets(path: str) -> tuple[bytes, ...]:
+    """The secrets in the file, at least one. Raises SecretFileError.
+
+    Nobody but its owner may read it, or if root owns it also its group: so are files for a
+    service, and the credentials that systemd passes.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise SecretFileError(f"{path}: {os.strerror(error.errno or 0).lower()}") from error
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise SecretFileError(f"{path}: not a regular file")
+        if status.st_uid not in (0, os.geteuid()):
+            raise SecretFileError(f"{path}: belongs to another user")
+        forbidden = 0o037 if status.st_uid == 0 else 0o077
+        if stat.S_IMODE(status.st_mode) & forbidden:
+            raise SecretFileError(f"{path}: others may read it (chmod 600 would do)")
+        data = os.read(fd, _MOST + 1)
+    except OSError as error:
+        raise SecretFileError(f"{path}: {os.strerror(error.errno or 0).lower()}") from error
+    finally:
+        os.close(fd)
+    if len(data) > _MOST:
+        raise SecretFileError(f"{path}: larger than {_MOST} bytes")
+    secrets = []
+    for number, line in enumerate(data.decode("latin-1").split("\n"), 1):
+        line = line.removesuffix("\r")
+        if not line.strip():
+            continue
+        if not is_secret(line):
+            raise SecretFileError(f"{path}: line {number}: want printable ASCII without spaces")
+        secrets.append(line.encode())
+    if not secrets:
+        raise SecretFileError(f"{path}: has no secret in it")
+    return tuple(secrets)
