@@ -48,7 +48,7 @@ _CHUNK_LINE = rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*"
 _MAX_CHUNK_LINE = 1024
 _MAX_BLANK_LINES = 4
 # A body of tiny chunks is looked at in small portions, so that others get their turn.
-_MOST_LINES = 128
+_MOST_LINES = 32
 _FORBIDDEN_TRAILERS = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
 
