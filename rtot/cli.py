@@ -210,12 +210,6 @@ def _serve(options: dict[str, Any], spool: Spool) -> int:
     log = Log(2, as_json=options.pop("log_format", "text") == "json")
     settings = _settings(options)
     started = read_clock()
-    if made_up is not None:
-        # Not through the log, which may be collected and kept.
-        print(f"rtot: no secret was given, this one was made up: {made_up}", file=sys.stderr)
-    for listener in opened:
-        log.info(started, "listening", address=listener.name, version=__version__)
-    log.flush(started)
     authenticator = Authenticator(secrets)
     server = Server(
         settings,
@@ -227,6 +221,9 @@ def _serve(options: dict[str, Any], spool: Spool) -> int:
         Notifier(os.environ),
         Reload(authenticator, secret_file, tls),
     )
+    if made_up is not None:
+        # Not through the log, which may be collected and kept.
+        print(f"rtot: no secret was given, this one was made up: {made_up}", file=sys.stderr)
     return server.run()
 
 

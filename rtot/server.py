@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 
+from rtot import __version__
 from rtot import listeners as net
 from rtot.children import Children, InputPipe, OutputPipe
 from rtot.client import Client
@@ -79,6 +80,9 @@ class Server:
             signal.signal(number, _note)
         self._listen()
         now = read_clock()
+        for listener in self._listeners:
+            self._log.info(now, "listening", address=listener.name, version=__version__)
+        self._log.flush(now)
         self._notifier.ready(now)
         while not self._has_ended(now):
             ready = self._selector.select(self._patience(now))

@@ -50,7 +50,7 @@ TABLE = {
     "tls": "client config connection messages",
     "clients": "answers client clock config connection deadlines handler heads jobs listeners log"
     " messages",
-    "server": "children client clients clock commands config handler jobs listeners log notify"
+    "server": "__init__ children client clients clock commands config handler jobs listeners log notify"
     " process reload",
     "cli": "__init__ auth config handler jobs listeners log notify process reload secret_file"
     " server spool tls",
