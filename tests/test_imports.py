@@ -50,8 +50,8 @@ TABLE = {
     "tls": "client config connection messages",
     "clients": "answers client clock config connection deadlines handler heads jobs listeners log"
     " messages",
-    "server": "__init__ children client clients clock commands config handler jobs listeners log notify"
-    " process reload",
+    "server": "__init__ children client clients clock commands config handler jobs listeners log"
+    " notify process reload",
     "cli": "__init__ auth config handler jobs listeners log notify process reload secret_file"
     " server spool tls",
     "__main__": "cli",
