@@ -10,7 +10,7 @@ from rtot import wire
 from rtot.job import Job
 from rtot.jobs import JobTable
 from rtot.messages import BROKEN, THE_END, End, FileSpan
-from rtot.output import Stream
+from rtot.output import Stream, UnreadableError
 
 EXIT = "Rtot-Exit"
 # Below this a copy is cheaper than a system call of its own.
@@ -39,11 +39,14 @@ class JsonBody:
     def pull(self, limit: int) -> bytes | End:
         pulled = []
         size = 0
-        for piece in self._pieces:
-            pulled.append(piece)
-            size += len(piece)
-            if not piece or size >= limit:
-                return b"".join(pulled)
+        try:
+            for piece in self._pieces:
+                pulled.append(piece)
+                size += len(piece)
+                if not piece or size >= limit:
+                    return b"".join(pulled)
+        except UnreadableError:
+            return BROKEN
         return b"".join(pulled) if size else THE_END
 
 
@@ -106,9 +109,9 @@ class OutputBody:
             span = FileSpan(stored[0], self._offset, min(stored[1], rest, _LARGEST_SPAN))
             self._offset += span.length
             return span
-        data = log.read(self._stream, self._offset, min(limit, rest))
-        if not data:
-            # The file cannot be read any more.
+        try:
+            data = log.read(self._stream, self._offset, min(limit, rest))
+        except UnreadableError:
             return BROKEN
         self._offset += len(data)
         return data
@@ -177,9 +180,12 @@ class EventsBody:
             return BROKEN
         pulled = []
         size = 0
-        while size < limit and (event := self._next()):
-            pulled.append(event)
-            size += len(event)
+        try:
+            while size < limit and (event := self._next()):
+                pulled.append(event)
+                size += len(event)
+        except UnreadableError:
+            return BROKEN
         if pulled:
             return b"".join(pulled)
         if self._position.states == 3:
@@ -231,7 +237,7 @@ class EventsBody:
         if not final or offset + len(data) < end:
             data = data[: _whole_characters(data)]
         if not data:
-            # Held back, or not to be read any more.
+            # Held back.
             return b""
         if stream is Stream.OUT:
             position.out += len(data)

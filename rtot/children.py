@@ -25,7 +25,7 @@ from rtot.job import Job, Usage
 from rtot.jobs import JobTable
 from rtot.log import Log
 from rtot.output import Stream
-from rtot.process import Processes
+from rtot.process import Exit, Processes, Target
 
 # Bytes read from one pipe in a turn.
 _READ_PER_TURN = 512 * 1024
@@ -105,26 +105,50 @@ class Children:
     def reap(self, now: Now) -> None:
         """Some child has exited."""
         for exit in self._processes.reap():
-            job_id = self._leaders.pop(exit.pid, None)
-            if job_id is None:
-                # An orphan that became ours (as PID 1), or a child of who exec'd us.
-                continue
+            try:
+                self._bury(exit, now)
+            except Exception as failure:
+                self._log.confess(failure, now)
+
+    def _bury(self, exit: Exit, now: Now) -> None:
+        job_id = self._leaders.pop(exit.pid, None)
+        if job_id is None:
+            # An orphan that became ours (as PID 1), or a child of who exec'd us.
+            return
+        try:
             # What it wrote is in the pipes: a job that leaves nobody behind is complete now.
             for pipe in list(self._outputs.get(job_id, {}).values()):
                 self.read_output(pipe, now, to_the_end=True)
+        finally:
             usage = Usage(exit.user, exit.system, exit.peak)
             self._jobs.exited(job_id, exit.status, usage, now)
 
-    def carry_out(self, command: Command, now: Now) -> None:
-        """Do it, and tell the table what came of it."""
+    def carry_out(self, commands: list[Command], now: Now) -> None:
+        """Do it all, and tell the table what came of it."""
+        signals = [command for command in commands if isinstance(command, Signal)]
+        if signals:
+            self._signal(signals)
+        for command in commands:
+            try:
+                self._carry_out(command, now)
+            except Exception as failure:
+                self._log.confess(failure, now)
+
+    def _signal(self, signals: list[Signal]) -> None:
+        """All of a turn's signals together: each look for processes is one at all there are."""
+        targets = [Target(s.stop.job_id, s.stop.pid, s.scope) for s in signals]
+        numbers = [int(s.signal) for s in signals]
+        for command, found in zip(signals, self._processes.signal(targets, numbers), strict=True):
+            self._jobs.signalled(command.stop, found, command.signal)
+
+    def _carry_out(self, command: Command, now: Now) -> None:
         match command:
+            case Signal():
+                pass
             case Spawn(job):
                 self._spawn(job, now)
-            case Signal(stop, number, scope):
-                found = self._processes.signal(stop.job_id, stop.pid, number, scope)
-                self._jobs.signalled(stop, found, number)
             case Survey(stop, scope):
-                found = self._processes.find(stop.job_id, stop.pid, scope)
+                found = self._processes.find(Target(stop.job_id, stop.pid, scope))
                 self._jobs.surveyed(stop, found, now)
             case FindHolders(job_id):
                 pipes = self._outputs.get(job_id, {})
@@ -144,27 +168,44 @@ class Children:
         options = job.options
         prefix = self._settings.launcher(options.launcher) if options.launcher else ()
         argv = (*(prefix or ()), self._jobs.script_path(job), *options.args)
+        # What may be lacking is got first, so that nothing runs that is not seen.
         try:
-            child = self._processes.spawn(
-                job.id, argv, dict(options.env), options.cwd, stdin_open=options.stdin_open
-            )
-        except process.NotStartedError as failure:
-            self._jobs.not_started(job, str(failure), now)
-            return
+            pipes = self._processes.open_pipes(stdin=options.stdin_open)
         except process.TryLaterError as failure:
             self._jobs.deferred(job, str(failure), now)
             return
-        self._leaders[child.pid] = job.id
-        pipes = {
-            Stream.OUT: OutputPipe(child.out, job.id, Stream.OUT),
-            Stream.ERR: OutputPipe(child.err, job.id, Stream.ERR),
-        }
-        self._outputs[job.id] = pipes
-        for pipe in pipes.values():
-            self._selector.register(pipe.fd, selectors.EVENT_READ, pipe)
-        if child.stdin is not None:
-            self._inputs[job.id] = InputPipe(child.stdin, job.id)
-        self._jobs.started(job, child.pid, now)
+        try:
+            self._watch(job, pipes)
+            pid = self._processes.spawn(job.id, argv, dict(options.env), options.cwd, pipes)
+        except (process.TryLaterError, process.NotStartedError, MemoryError) as failure:
+            self._unwatch(job)
+            pipes.close()
+            if isinstance(failure, process.NotStartedError):
+                self._jobs.not_started(job, str(failure), now)
+            else:
+                self._jobs.deferred(job, str(failure) or "cannot allocate memory", now)
+            return
+        pipes.close_theirs()
+        self._leaders[pid] = job.id
+        if pipes.stdin is not None:
+            self._inputs[job.id] = InputPipe(pipes.stdin, job.id)
+        self._jobs.started(job, pid, now)
+
+    def _watch(self, job: Job, pipes: process.Pipes) -> None:
+        """Have the selector tell of the job's output. Raises TryLaterError."""
+        watched: dict[Stream, OutputPipe] = {}
+        self._outputs[job.id] = watched
+        try:
+            for stream, fd in ((Stream.OUT, pipes.out), (Stream.ERR, pipes.err)):
+                pipe = OutputPipe(fd, job.id, stream)
+                self._selector.register(fd, selectors.EVENT_READ, pipe)
+                watched[stream] = pipe
+        except OSError as error:
+            raise process.TryLaterError(os.strerror(error.errno or 0).lower()) from error
+
+    def _unwatch(self, job: Job) -> None:
+        for pipe in self._outputs.pop(job.id).values():
+            self._selector.unregister(pipe.fd)
 
     def write_input(self, pipe: InputPipe) -> None:
         """There is room in a pipe that was full."""
@@ -184,7 +225,12 @@ class Children:
         more = written < len(pending)
         self._jobs.stdin_written(job_id, written)
         if more:
-            self._selector.register(pipe.fd, selectors.EVENT_WRITE, pipe)
+            try:
+                self._selector.register(pipe.fd, selectors.EVENT_WRITE, pipe)
+            except OSError:
+                # Nobody would tell when there is room again: better to say so than to hang.
+                self._jobs.stdin_broken(job_id)
+                return
             pipe.registered = True
 
     def _close_stdin(self, job_id: int) -> None:

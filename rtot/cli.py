@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtot import __version__, listeners, process
 from rtot.auth import Authenticator
+from rtot.clients import REFUSED
 from rtot.config import Settings, SetupError, parse_duration, parse_size
 from rtot.handler import Handler
 from rtot.jobs import JobTable
@@ -177,9 +178,14 @@ def main(argv: Sequence[str]) -> int:
     except UsageError as error:
         return _fail(f"{error} (see rtot --help)", USAGE_ERROR)
     if isinstance(options, str):
-        print(options)
-        return 0
-    process.close_all_on_exec()
+        return _show(options)
+    try:
+        process.close_all_on_exec()
+    except OSError as error:
+        return _fail(f"cannot read /proc, which is needed: {(error.strerror or '').lower()}")
+    if not os.access(".", os.X_OK):
+        # Started in a directory of somebody else's: there would be no way back to it.
+        os.chdir("/")
     parent = options.pop("spool_dir", "/tmp")
     try:
         spool = Spool(parent)
@@ -223,7 +229,7 @@ def _serve(options: dict[str, Any], spool: Spool) -> int:
     )
     if made_up is not None:
         # Not through the log, which may be collected and kept.
-        print(f"rtot: no secret was given, this one was made up: {made_up}", file=sys.stderr)
+        _tell(f"no secret was given, this one was made up: {made_up}")
     return server.run()
 
 
@@ -269,6 +275,12 @@ def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | 
         for word in argv
         for part in ((word[:2], word[3:]) if re.match("-[a-z]=", word) else (word,))
     ]
+    known = {flag.name for flag in _FLAGS} | {"--help", "--version"}
+    for word in words:
+        # getopt takes abbreviations, which new flags would make ambiguous; and an error that
+        # repeats a value might repeat a secret.
+        if word.startswith("--") and word.partition("=")[0] not in known:
+            raise UsageError(f"option {word.partition('=')[0]} not recognized")
     short = "".join(f"{flag.name[1]}:" for flag in _FLAGS if len(flag.name) == 2)
     long = [f"{flag.name[2:]}=" for flag in _FLAGS if len(flag.name) > 2]
     try:
@@ -326,16 +338,31 @@ def _help() -> str:
 
 def _settings(options: dict[str, Any]) -> Settings:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = max(8, limit - process.reserved_descriptors(limit) - 16)
-    # A job has three pipes at most and one file of its output open; half of the rest is
+    free = max(8, limit - process.reserved_descriptors(limit) - REFUSED - 16)
+    # A job has three pipes and three files of its output open at most; half of the rest is
     # for clients.
-    options.setdefault("max_running", max(1, min(10_000, free // 2 // 4)))
+    options.setdefault("max_running", max(1, min(10_000, free // 2 // 6)))
     options.setdefault("max_connections", max(4, min(20_000, free // 2)))
     options["launchers"] = tuple(options["launchers"])
     return Settings(**options)
 
 
 def _fail(message: str, status: int = FAILURE) -> int:
-    with contextlib.suppress(OSError):
-        print(f"rtot: {message}", file=sys.stderr)
+    _tell(message)
     return status
+
+
+def _tell(message: str) -> None:
+    # Where stderr is closed it is None, and print would take stdout instead.
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"rtot: {message}", file=sys.stderr)
+
+
+def _show(text: str) -> int:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Or Python would try again at the end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0

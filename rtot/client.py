@@ -4,6 +4,7 @@ Every OSError of the socket ends here: the peer is gone, and that is a fact like
 """
 
 import os
+import select
 import socket
 
 from rtot.connection import HttpConnection
@@ -65,10 +66,13 @@ class Client:
         """Whether its answer, or the rest of it, waits for a job."""
         return self.wait is not None or self.http.watched is not None
 
-    def receive(self) -> bytes | None:
-        """What has arrived; empty at the end or when the peer is gone, None for nothing yet."""
+    def receive(self, room: int) -> bytes | None:
+        """What has arrived, at most `room` bytes; None for nothing yet.
+
+        Empty at the end, or when the peer is gone.
+        """
         try:
-            return self.sock.recv(_RECEIVE)
+            return self.sock.recv(min(room, _RECEIVE))
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
@@ -93,6 +97,12 @@ class Client:
             return 0
         except OSError:
             return None
+
+    def has_hung_up(self) -> bool:
+        """Whether the peer is gone, though what it has sent before was not read."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def shut_down(self) -> None:
         """Send no more: the peer reads the end."""

@@ -8,7 +8,7 @@ is only told for which sockets, and for what, it is to look.
 import selectors
 from collections.abc import Iterable
 
-from rtot.answers import error
+from rtot.answers import RETRY, error
 from rtot.client import Client
 from rtot.clock import Now
 from rtot.config import Settings
@@ -28,6 +28,10 @@ _ACCEPTS = 64
 _HANDSHAKES = 4
 # Bytes sent to one client in a turn.
 _SENT_PER_TURN = 512 * 1024
+# How many above the cap are told that there is no room for them. The rest is just closed.
+REFUSED = 16
+# How often a client that cannot send is asked whether it is still there.
+_PROBE = 5.0
 # How many that seem idle are asked whether they are, before one is closed for another.
 _EVICTIONS = 16
 
@@ -95,10 +99,20 @@ class Clients:
             if client is None:
                 continue
             self._clients.add(client)
-            if len(self._clients) > self._settings.max_connections and not self._evict(now):
+            over = len(self._clients) - self._settings.max_connections
+            if over > 0 and not self._evict(now):
+                if over > REFUSED:
+                    self._drop(client, now)
+                    continue
                 client.http.refuse(503, "too many connections", now)
+                client.http.hurry(now)
                 self._flushable[client] = None
-            self._settle(client, now)
+            try:
+                self._settle(client, now)
+            except OSError:
+                # The selector has no room for it.
+                self._drop(client, now)
+                raise
             # Who connects has something to say, and has often said it already.
             self.receive(client, now)
 
@@ -106,20 +120,28 @@ class Clients:
         """Something has arrived."""
         if client not in self._clients:
             return
+        try:
+            self._receive(client, now)
+        except Exception as failure:
+            # What was received may be lost, and what follows it would not be what was meant.
+            self._blame_ourselves(client, failure, now)
+
+    def _receive(self, client: Client, now: Now) -> None:
         if client.handshaking:
             if self._handshakes >= _HANDSHAKES:
                 # The selector will tell again.
                 return
             self._handshakes += 1
-        data = client.receive()
+        room = client.http.room
+        data = client.receive(room) if room else None
         if data is None:
             # Still shaking hands, or done with it and what waits can be sent.
             self._flushable[client] = None
             return
         if client.failure:
             self._log.rarely(now, "no TLS", peer=client.peer, error=client.failure)
-        if not data and client.waits:
-            # Its answer would come when nobody is there to read it.
+        if not data and (client.waits or client.handshaking or client.http.unused):
+            # It wants nothing; or its answer would come when nobody is there to read it.
             self._drop(client, now)
             return
         self._idle.pop(client, None)
@@ -138,8 +160,8 @@ class Clients:
         for client in self._deadlines.due(now.monotonic):
             try:
                 self._expire(client, now)
-            except Exception:
-                self._blame_ourselves(client, now)
+            except Exception as failure:
+                self._blame_ourselves(client, failure, now)
             self._flushable[client] = None
 
     def decide(self, now: Now) -> None:
@@ -148,8 +170,8 @@ class Clients:
         for client in ready:
             try:
                 self._advance(client, now)
-            except Exception:
-                self._blame_ourselves(client, now)
+            except Exception as failure:
+                self._blame_ourselves(client, failure, now)
             self._flushable[client] = None
 
     def flush(self, changes: set[int], now: Now) -> None:
@@ -158,8 +180,8 @@ class Clients:
             for client in list(self._watchers.get(job_id, ())):
                 try:
                     self._wake(client, job_id, now)
-                except Exception:
-                    self._blame_ourselves(client, now)
+                except Exception as failure:
+                    self._blame_ourselves(client, failure, now)
         flushable, self._flushable = self._flushable, {}
         for client in flushable:
             if client not in self._clients:
@@ -167,8 +189,8 @@ class Clients:
             try:
                 self._send(client, now)
                 self._settle(client, now)
-            except Exception:
-                self._blame_ourselves(client, now)
+            except Exception as failure:
+                self._blame_ourselves(client, failure, now)
 
     def wind_down(self, now: Now) -> None:
         """Finish the answers under way and close."""
@@ -188,7 +210,8 @@ class Clients:
         """
         for _ in range(min(_EVICTIONS, len(self._idle))):
             client = next(iter(self._idle))
-            self.receive(client, now)
+            if client.http.state is not State.LINGERING:
+                self.receive(client, now)
             if client not in self._clients:
                 return True
             if client in self._idle:
@@ -199,8 +222,12 @@ class Clients:
     def _expire(self, client: Client, now: Now) -> None:
         if client.wait is not None and client.wait.deadline <= now.monotonic:
             self._resume(client, client.wait, now)
-            return
-        client.http.expire(now)
+        elif client.upload is not None and client.http.deadline is None:
+            # Nothing is read of it, so that its end could not be either.
+            if client.has_hung_up():
+                self._drop(client, now)
+        else:
+            client.http.expire(now)
 
     def _advance(self, client: Client, now: Now) -> None:
         """Take the client's next step: a request, a body, a piece of an upload."""
@@ -324,25 +351,26 @@ class Clients:
         """After a client's turn: log, close, wait for the right thing until the right time."""
         http = client.http
         state = http.state
-        if client.answered and state is not State.RESPONDING:
-            self._log_answer(client, now)
         if state is State.CLOSED:
             self._drop(client, now)
             return
+        if client.answered and state is not State.RESPONDING:
+            self._log_answer(client, now)
         if state is State.LINGERING and not client.shut:
             client.shut_down()
-        if state is State.IDLE or state is State.FRESH:
+        if state in (State.IDLE, State.FRESH, State.LINGERING):
             self._idle[client] = None
         else:
             self._idle.pop(client, None)
         if http.has_work and client.upload is None:
             self._ready[client] = None
-        if client.waits and not http.wants_data and not http.peer_closed:
-            # It sends on and on while its answer is not due. To stop reading would be not to
-            # see it hang up.
+        room = http.room
+        if client.waits and not room:
+            # It has hung up; or it sends on and on while its answer is not due, and to stop
+            # reading would be not to see it hang up.
             self._drop(client, now)
             return
-        interest = _READ if http.wants_data else 0
+        interest = _READ if room else 0
         if client.blocked or (
             http.has_unsent and client not in self._flushable and not client.handshaking
         ):
@@ -351,6 +379,8 @@ class Clients:
             self._set_interest(client, interest)
         # A connection that waits for a job has no deadline of its own.
         deadline = client.wait.deadline if client.wait is not None else http.deadline
+        if not interest and client.upload is not None and deadline is None:
+            deadline = now.monotonic + _PROBE
         if deadline is not None:
             self._deadlines.set(client, deadline)
         else:
@@ -402,21 +432,26 @@ class Clients:
         client.lease = None
         seconds = now.monotonic - client.asked_at if client.asked_at else 0.0
         client.asked_at = 0.0
+        http = client.http
         self._log.request(
-            now, client.peer, method, target, client.http.status, client.sent, seconds
+            *(now, client.peer, method, target, http.status, client.sent, seconds),
+            anonymous=http.anonymous,
         )
 
-    def _blame_ourselves(self, client: Client, now: Now) -> None:
-        """A bug of ours: the client gets a 500 if it still can, the operator the traceback."""
-        self._log.confess()
+    def _blame_ourselves(self, client: Client, failure: Exception, now: Now) -> None:
+        """A bug of ours, or no more memory: the client is told if it still can be."""
+        self._log.confess(failure, now)
         if client not in self._clients:
             return
         try:
-            if client.http.state is State.HANDED:
-                answer = error(500, "internal server error", "this is a bug of the server")
+            if client.http.state is not State.HANDED:
+                self._drop(client, now)
+            elif isinstance(failure, MemoryError):
+                answer = error(503, "out of memory", "there is no room for this now", RETRY)
                 self._respond(client, answer, now)
             else:
-                self._drop(client, now)
-        except Exception:
-            self._log.confess()
+                answer = error(500, "internal server error", "this is a bug of the server")
+                self._respond(client, answer, now)
+        except Exception as again:
+            self._log.confess(again, now)
             self._drop(client, now)

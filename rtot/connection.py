@@ -86,12 +86,14 @@ class HttpConnection:
 
     __slots__ = (
         "_closing",
+        "_linger_until",
         "_reader",
         "_request",
         "_settings",
         "_state",
         "_waiting",
         "_writer",
+        "anonymous",
         "deadline",
         "status",
     )
@@ -104,10 +106,13 @@ class HttpConnection:
         self._request: Request | None = None
         self._closing = False
         self._waiting = False
+        self._linger_until = 0.0
         # Who connects has something to say.
         self.deadline: float | None = now.monotonic + settings.head_timeout
         self.status = 0
         """The status of the response under way."""
+        self.anonymous = False
+        """Whether it needed no secret."""
 
     @property
     def state(self) -> State:
@@ -135,9 +140,23 @@ class HttpConnection:
         return body.watched if body is not None else None
 
     @property
-    def wants_data(self) -> bool:
-        """Whether reading is of use. Otherwise leave it to the kernel to hold the peer back."""
-        return not self._reader.ended and len(self._reader) < self._settings.max_buffer
+    def room(self) -> int:
+        """How many bytes it is of use to read. For none, let the kernel hold the peer back.
+
+        Only a body that was asked for is worth more than the next head.
+        """
+        if self._reader.ended:
+            return 0
+        settings = self._settings
+        in_body = self._state in (State.BODY, State.STREAMING)
+        # By one byte more than a head may have it is known to be too long.
+        most = settings.max_buffer if in_body else settings.max_head + 1
+        return max(0, most - len(self._reader))
+
+    @property
+    def unused(self) -> bool:
+        """Whether nothing of a request is there."""
+        return self._state in _BETWEEN and not self._reader
 
     @property
     def peer_closed(self) -> bool:
@@ -156,6 +175,8 @@ class HttpConnection:
         if self._state is State.LINGERING:
             if not data:
                 self._advance(Event.CLOSED, now)
+            # While it goes on sending it has not seen the answer.
+            self.deadline = min(self._linger_until, now.monotonic + self._settings.linger_timeout)
             return
         self._reader.receive(data)
 
@@ -217,6 +238,7 @@ class HttpConnection:
         self._writer.begin(response, self._request, now, last=self._closing)
         self._advance(Event.ANSWERED, now)
         self.status = response.status
+        self.anonymous = response.anonymous
 
     def refuse(self, status: int, why: str, now: Now) -> None:
         """Answer what is no request, and read nothing more of this connection."""
@@ -228,7 +250,11 @@ class HttpConnection:
             headers = (*headers, ("Allow", "GET, HEAD, POST, DELETE"))
         if status == 503:
             headers = (*headers, ("Retry-After", "1"))
-        self.respond(Response(status, headers, body), now)
+        self.respond(Response(status, headers, body, anonymous=True), now)
+
+    def hurry(self, now: Now) -> None:
+        """There is no room for it: it has only a moment left, whatever it is about."""
+        self.deadline = now.monotonic + self._settings.linger_timeout
 
     def data_to_send(self, now: Now) -> list[Piece]:
         """What is to be sent next, pulled from the response as far as that is of use."""
@@ -293,6 +319,7 @@ class HttpConnection:
                 self.deadline = now.monotonic + settings.send_timeout
             case State.LINGERING:
                 self.deadline = now.monotonic + settings.linger_timeout
+                self._linger_until = now.monotonic + settings.body_timeout
                 self._reader.clear()
             case State.HANDED:
                 self.deadline = None
@@ -303,9 +330,10 @@ class HttpConnection:
 
     def _read_head(self, now: Now) -> Request | None:
         reader = self._reader
-        if reader and self._state is not State.HEAD:
-            self._advance(Event.RECEIVED, now)
         head = reader.next_head()
+        # Blank lines before a request (RFC 9112, 2.2) are not the beginning of one.
+        if (head is not None or reader) and self._state is not State.HEAD:
+            self._advance(Event.RECEIVED, now)
         if head is None:
             if reader.ended and not reader:
                 self.close(now)
@@ -336,6 +364,9 @@ class HttpConnection:
         if not self._writer.last:
             self._request = None
             self._advance(Event.SENT, now)
+            if self._closing and not self._reader:
+                # It was to be the last since the head was sent.
+                self.close(now)
         elif self._reader.ended:
             self.close(now)
         else:

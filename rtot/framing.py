@@ -260,8 +260,10 @@ class ChunkedScanner:
             raise RefusedError(400, "a chunk's line over 1 KB")
         if self._state is _Chunk.TRAILER and self._trailers + length > self._settings.max_head:
             raise RefusedError(431, "trailers over the size of a head")
-        # What came before this line, so that half of it is judged like all of it.
-        if self._overhead > self._settings.max_body:
+        # What came before this line, so that half of it is judged like all of it. A body that
+        # is handed on may be of any length, and then so may its lines be.
+        content = self._content if self._limit is None else 0
+        if self._overhead > self._settings.max_body + content:
             raise RefusedError(413, "a body that is mostly chunk lines")
 
     def _end_line(self, line: bytes) -> None:

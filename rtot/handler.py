@@ -28,7 +28,7 @@ from rtot.job import Job, Options
 from rtot.jobs import ClosingError, JobTable, KeyConflictError, QueueFullError
 from rtot.listing import Listing, Selection, all_jobs, json_array
 from rtot.messages import Answer, Headers, NeedBody, Request, Response, Upload, Wait
-from rtot.output import Stream
+from rtot.output import Stream, UnreadableError
 from rtot.query import BadParameterError, Query
 from rtot.ranges import UnsatisfiableError, parse_range
 from rtot.spool import StorageError
@@ -39,6 +39,7 @@ DEFAULT_SHEBANG = b"#!/bin/bash\n"
 # Signals that end a process in common use. After any other nobody expects a KILL.
 _ENDING = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL})
 
+_UNUSED_BODY = 64 * 1024
 _JOB_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _FIELDS = frozenset({"fields"})
 _SELECTION = frozenset({"state", "label"})
@@ -121,10 +122,12 @@ class Handler:
             match self._authenticator.judge(request.fields.get("authorization"), peer, now):
                 case Verdict.BAD:
                     challenge = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')
-                    return Response(401, (TEXT_TYPE, challenge), b"Not Authorized\n")
+                    body = b"Not Authorized\n"
+                    return Response(401, (TEXT_TYPE, challenge), body, anonymous=True)
                 case Verdict.LIMITED:
                     message = "this address has failed to authenticate too often: wait a second"
-                    return error(429, "too many failures", message, RETRY)
+                    refusal = error(429, "too many failures", message, RETRY)
+                    return refusal._replace(anonymous=True)
         methods = self._methods(segments)
         if methods is None:
             raise RefusalError(error(404, "not found", f"there is nothing at {path[:200]}"))
@@ -137,8 +140,9 @@ class Handler:
         encoding = request.fields.get("content-encoding")
         if encoding is not None and encoding.lower() != "identity":
             raise RefusalError(error(415, "unsupported content encoding", "send the body as it is"))
-        if request.body is None and call != self._write_stdin:
-            limit = self._settings.max_body
+        if request.body is None and call not in (self._write_stdin, self._ping):
+            # Nobody has use for the body of any other request.
+            limit = self._settings.max_body if call == self._submit else _UNUSED_BODY
             if request.content_length is not None and request.content_length > limit:
                 message = f"a body may have {limit} bytes"
                 raise RefusalError(error(413, "body too large", message))
@@ -176,7 +180,8 @@ class Handler:
         own = {f"http://{host}", f"https://{host}"}
         site = request.fields.get("sec-fetch-site")
         if (origin is not None and origin not in own) or site in ("cross-site", "same-site"):
-            raise RefusalError(error(403, "forbidden", "requests of other sites are refused"))
+            refusal = error(403, "forbidden", "requests of other sites are refused")
+            raise RefusalError(refusal._replace(anonymous=True))
 
     def _links(self, request: Request, _: list[str], jobs: JobTable, now: Now) -> Answer:
         Query(request.query, frozenset())
@@ -189,7 +194,8 @@ class Handler:
     def _ping(self, request: Request, _: list[str], jobs: JobTable, now: Now) -> Answer:
         uptime = int((now.monotonic - self._started.monotonic) * 1e9)
         text = wire.format_duration(uptime)
-        return json(200, f'{{"ping":[{{"message":"still here","uptime":"{text}"}}]}}\n')
+        answer = json(200, f'{{"ping":[{{"message":"still here","uptime":"{text}"}}]}}\n')
+        return answer._replace(anonymous=True)
 
     def _end(self, request: Request, _: list[str], jobs: JobTable, now: Now) -> Answer:
         Query(request.query, frozenset())
@@ -320,7 +326,11 @@ class Handler:
     ) -> Response:
         if job.over:
             headers = (*headers, (EXIT, exit_field(job)))
-        text = wire.whole(job, fields, jobs.script_path(job))
+        try:
+            text = wire.whole(job, fields, jobs.script_path(job))
+        except UnreadableError:
+            message = f"the output of job {job.id} cannot be read any more"
+            return error(500, "unreadable output", message)
         return Response(
             status or (200 if job.over else 202),
             (JSON_TYPE, ("Location", f"/jobs/{job.id}"), *headers),

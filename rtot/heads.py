@@ -78,7 +78,7 @@ def _read(head: bytes) -> Head:
     length = int(fields["content-length"]) if "content-length" in fields else None
     chunked = "transfer-encoding" in fields
     old = event.http_version == b"1.0"
-    options = fields.get("connection", "").lower().replace(" ", "").split(",")
+    options = [o.strip(" \t").lower() for o in fields.get("connection", "").split(",")]
     request = Request(
         event.method.decode("ascii"),
         event.target.decode("ascii"),

@@ -5,6 +5,7 @@ that a new connection costs no system call for them.
 """
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -23,6 +24,7 @@ _KEEPALIVE_INTERVAL = 15
 _KEEPALIVE_PROBES = 4
 _BACKLOG = 1024
 _FIRST_INHERITED = 3
+_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class AddressError(ValueError):
@@ -162,12 +164,19 @@ def listen(address: Address, mode: int) -> list[Listener]:
         why = _reason(error) if isinstance(error, OSError) else "no such name"
         raise ListenError(f"cannot resolve {address}: {why}") from error
     listeners: list[Listener] = []
+    missing: OSError | None = None
     for family, sockaddr in found:
         try:
             listeners.append(Listener(_listen_tcp(family, sockaddr, dual=not address.host)))
         except OSError as error:
+            if error.errno in _NOT_HERE:
+                # A name for two protocols, of which this machine speaks one.
+                missing = error
+                continue
             close(listeners)
             raise ListenError(f"cannot listen on {address}: {_reason(error)}") from error
+    if not listeners and missing is not None:
+        raise ListenError(f"cannot listen on {address}: {_reason(missing)}") from missing
     return listeners
 
 
@@ -235,6 +244,8 @@ def _remove_stale(path: str) -> None:
     except OSError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # One that is too busy to answer (EAGAIN) is alive.
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:

@@ -17,9 +17,10 @@ from rtot.wire import format_time
 _ATOMIC = 4096
 _MOST_TEXT = 500
 _MOST_PENDING = 1000
-# Warnings that strangers can cause, at once; then one a second.
+# Lines that strangers can cause, at once; then one a second.
 _COMPLAINTS = 10
 _FAILED = frozenset({401, 429})
+_SECRET = frozenset({"arg", "env"})
 # What jobs are given (arg, env) is theirs, and a parameter that does not exist may be
 # anything, a misplaced secret among it.
 _HARMLESS = frozenset(
@@ -52,7 +53,9 @@ def redact(target: str) -> str:
 
 def _redact_parameter(text: str) -> str:
     name, equals, _ = text.partition("=")
-    return text if name in _HARMLESS or not equals else f"{name}=..."
+    if name in _HARMLESS or not text:
+        return text
+    return f"{name}=..." if name in _SECRET and equals else "..."
 
 
 def text_line(now: Now, level: str, message: str, **fields: str | int | float) -> str:
@@ -105,16 +108,30 @@ class Log:
 
         The next one tells how many were withheld.
         """
+        self._rarely(now, "warning", message, fields)
+
+    def _rarely(
+        self, now: Now, level: str, message: str, fields: dict[str, str | int | float]
+    ) -> None:
         if not self._bucket.take(now.monotonic):
             self._withheld += 1
             return
         if self._withheld:
             fields["withheld"] = self._withheld
             self._withheld = 0
-        self._add(now, "warning", message, **fields)
+        self._add(now, level, message, **fields)
 
     def request(
-        self, now: Now, peer: str, method: str, target: str, status: int, sent: int, seconds: float
+        self,
+        now: Now,
+        peer: str,
+        method: str,
+        target: str,
+        status: int,
+        sent: int,
+        seconds: float,
+        *,
+        anonymous: bool,
     ) -> None:
         """A request was answered with `sent` bytes after `seconds`."""
         fields: dict[str, str | int | float] = {
@@ -125,10 +142,11 @@ class Log:
             "bytes": sent,
             "seconds": round(seconds, 6),
         }
-        if status in _FAILED:
-            self.rarely(now, "authentication failed", **fields)
+        message = "authentication failed" if status in _FAILED else "request"
+        if anonymous:
+            self._rarely(now, "warning" if status in _FAILED else "info", message, fields)
         else:
-            self._add(now, "info", "request", **fields)
+            self._add(now, "info", message, **fields)
 
     def _add(self, now: Now, level: str, message: str, **fields: str | int | float) -> None:
         if len(self._lines) >= _MOST_PENDING:
@@ -137,11 +155,19 @@ class Log:
         line = json_line if self._as_json else text_line
         self._lines.append(line(now, level, message, **fields))
 
-    def confess(self) -> None:
-        """The traceback of the exception that is being handled: a bug of ours."""
-        import traceback
+    def confess(self, failure: Exception, now: Now) -> None:
+        """What should never be raised was: the traceback, for it is a bug of ours.
 
-        self._lines.append(traceback.format_exc())
+        That there is no more memory is not, and no time to format anything.
+        """
+        if isinstance(failure, MemoryError):
+            self.rarely(now, "out of memory")
+        elif len(self._lines) >= _MOST_PENDING:
+            self._dropped += 1
+        else:
+            import traceback
+
+            self._lines.append("".join(traceback.format_exception(failure)))
 
     def flush(self, now: Now) -> None:
         """Write what can be written without waiting."""

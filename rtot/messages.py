@@ -89,12 +89,14 @@ class Response(NamedTuple):
     """An answer. Framing fields (Content-Length, Connection, …) are the connection's.
 
     `lease`: the job to be killed when the client goes away before the answer is complete.
+    `anonymous`: no secret was needed to get it.
     """
 
     status: int
     headers: Headers = ()
     body: bytes | Body = b""
     lease: int | None = None
+    anonymous: bool = False
 
 
 class NeedBody(NamedTuple):

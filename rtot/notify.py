@@ -11,6 +11,9 @@ from collections.abc import Mapping
 
 from rtot.clock import Now
 
+# What is told once is worth a moment to a manager that is busy.
+_PATIENCE = 1.0
+
 
 class Notifier:
     """The socket, and when the watchdog is to be fed next."""
@@ -32,24 +35,24 @@ class Notifier:
 
     def ready(self, now: Now) -> None:
         """Requests are answered from now on."""
-        self._send("READY=1")
+        self._send("READY=1", _PATIENCE)
         self.alive(now)
 
     def reloading(self, now: Now) -> None:
         """The configuration is read again; `ready` is to follow."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(now.monotonic * 1e6)}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(now.monotonic * 1e6)}", _PATIENCE)
 
     def stopping(self) -> None:
         """The end has begun."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", _PATIENCE)
 
     def alive(self, now: Now) -> None:
         """The loop goes round."""
         if self._interval is not None:
-            self._send("WATCHDOG=1")
+            self._send("WATCHDOG=1", 0.0)
             self.deadline = now.monotonic + self._interval
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str, patience: float) -> None:
         if not self._address:
             return
         # A manager that does not listen is no reason not to serve.
@@ -57,5 +60,5 @@ class Notifier:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
         ):
-            sock.setblocking(False)
+            sock.settimeout(patience)
             sock.sendto(text.encode(), self._address)

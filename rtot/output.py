@@ -32,6 +32,10 @@ class Arrival(NamedTuple):
     err_end: int
 
 
+class UnreadableError(Exception):
+    """Bytes that were stored cannot be had any more."""
+
+
 NOTHING_DROPPED = (0, 0)
 
 _RECORD = struct.Struct("<qqq")
@@ -188,9 +192,15 @@ class OutputLog:
         return self.out_size + self.err_size >= self._limit
 
     def read(self, stream: Stream, offset: int, limit: int) -> bytes:
-        """Some bytes of the stream from `offset` on, at most `limit`; empty at the end."""
+        """Some bytes of the stream from `offset` on, at most `limit`; empty at the end.
+
+        Raises UnreadableError where there should be some.
+        """
         log = self._out if stream is Stream.OUT else self._err
-        return log.read(offset, limit) if log else b""
+        data = log.read(offset, limit) if log else b""
+        if not data and limit and offset < self.size(stream):
+            raise UnreadableError
+        return data
 
     def stored(self, stream: Stream, offset: int) -> tuple[File, int] | None:
         """The file that holds the stream at `offset` and how many bytes on from there it has.

@@ -24,10 +24,13 @@ from rtot.stop import Scope
 _JOB = "RTOT_JOB_ID"
 _SERVER = "RTOT_SERVER_ID"
 READ = 64 * 1024
+# How often those are looked for who were born while their parents were signalled.
+_ROUNDS = 5
 # What a service manager means for the server, and for nobody that it starts.
 _FOR_THE_SERVER = frozenset(
-    {"CREDENTIALS_DIRECTORY", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID"}
-    | {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
+    {"CREDENTIALS_DIRECTORY", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID"}
+    | {"INVOCATION_ID", "JOURNAL_STREAM", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE"}
+    | {"NOTIFY_SOCKET", "SYSTEMD_EXEC_PID", "WATCHDOG_PID", "WATCHDOG_USEC"}
 )
 
 
@@ -42,13 +45,43 @@ class TryLaterError(Exception):
 _PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
-class Child(NamedTuple):
-    """A started process and our ends of its pipes."""
+class Pipes:
+    """A process's stdout and stderr and, where it was asked for, stdin: both ends of each.
 
-    pid: int
-    out: int
-    err: int
-    stdin: int | None
+    The owner closes them all (`close`), or those of the process once that has them
+    (`close_theirs`) and its own when they have ended.
+    """
+
+    __slots__ = ("err", "err_write", "out", "out_write", "stdin", "stdin_read")
+
+    def __init__(self, *, stdin: bool) -> None:
+        """Raises OSError, having kept none."""
+        fds: list[int] = []
+        try:
+            for _ in range(3 if stdin else 2):
+                fds += os.pipe2(os.O_CLOEXEC)
+            self.out, self.out_write, self.err, self.err_write = fds[:4]
+            self.stdin_read: int | None = fds[4] if stdin else None
+            self.stdin: int | None = fds[5] if stdin else None
+            for fd in self.ours:
+                os.set_blocking(fd, False)
+        except OSError:
+            _close(fds)
+            raise
+
+    @property
+    def ours(self) -> list[int]:
+        """The server's ends."""
+        return [self.out, self.err, *([] if self.stdin is None else [self.stdin])]
+
+    def close_theirs(self) -> None:
+        _close([self.out_write, self.err_write])
+        if self.stdin_read is not None:
+            os.close(self.stdin_read)
+
+    def close(self) -> None:
+        self.close_theirs()
+        _close(self.ours)
 
 
 class Exit(NamedTuple):
@@ -75,6 +108,37 @@ class _Process(NamedTuple):
     job: str
 
 
+class Target(NamedTuple):
+    """The processes of a job that `scope` says. `pid` is the leader's, who may be gone."""
+
+    job_id: int
+    pid: int
+    scope: Scope
+
+
+class _Census:
+    """All processes of the machine at one moment, found by what makes them a job's."""
+
+    __slots__ = ("children", "everyone", "groups", "jobs", "sessions")
+
+    def __init__(self, server_id: str) -> None:
+        self.everyone: dict[int, _Process] = {}
+        self.children: dict[int, list[_Process]] = {}
+        self.groups: dict[int, list[_Process]] = {}
+        self.sessions: dict[int, list[_Process]] = {}
+        self.jobs: dict[str, list[_Process]] = {}
+        for name in os.listdir("/proc"):
+            process = _inspect(int(name)) if name.isdigit() else None
+            if process is None:
+                continue
+            self.everyone[process.pid] = process
+            self.children.setdefault(process.parent, []).append(process)
+            self.groups.setdefault(process.group, []).append(process)
+            self.sessions.setdefault(process.session, []).append(process)
+            if process.server == server_id:
+                self.jobs.setdefault(process.job, []).append(process)
+
+
 def reserved_descriptors(limit: int) -> int:
     """Those of `limit` that jobs do not get: requests are answered however many jobs run."""
     return min(32, limit // 4)
@@ -83,7 +147,16 @@ def reserved_descriptors(limit: int) -> int:
 class Processes:
     """All processes of one server."""
 
-    __slots__ = ("_census", "_devnull", "_environ", "_ignored", "_leaders", "_limit", "server_id")
+    __slots__ = (
+        "_census",
+        "_devnull",
+        "_environ",
+        "_here",
+        "_ignored",
+        "_leaders",
+        "_limit",
+        "server_id",
+    )
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """`environ` is what jobs get, less what is for the server."""
@@ -95,13 +168,29 @@ class Processes:
             if not name.startswith("RTOT_") and name not in _FOR_THE_SERVER
         }
         self._environ[_SERVER.encode()] = self.server_id.encode()
+        if b"\0LC_CTYPE=" not in _initial_environ():
+            # Python has put it there for itself (PEP 538).
+            self._environ.pop(b"LC_CTYPE", None)
         self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._leaders: set[int] = set()
-        self._census: dict[int, _Process] | None = None
+        self._census: _Census | None = None
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._limit = limit - reserved_descriptors(limit)
         # What we ignore, exec would not set back to its default; what we handle, it does.
         self._ignored = [s for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
+
+    def open_pipes(self, *, stdin: bool) -> Pipes:
+        """The pipes of a process that is to be spawned. Raises TryLaterError."""
+        try:
+            pipes = Pipes(stdin=stdin)
+        except OSError as error:
+            raise TryLaterError(_reason(error)) from error
+        if max(pipes.ours) >= self._limit:
+            # The rest is for clients.
+            pipes.close()
+            raise TryLaterError(os.strerror(errno.EMFILE).lower())
+        return pipes
 
     def spawn(
         self,
@@ -109,66 +198,57 @@ class Processes:
         argv: tuple[str, ...],
         env: Mapping[str, str],
         cwd: str | None,
-        *,
-        stdin_open: bool,
-    ) -> Child:
-        """Start argv[0] in a session of its own, with pipes as stdout and stderr.
+        pipes: Pipes,
+    ) -> int:
+        """Start argv[0] in a session of its own, at the other ends of the pipes: its pid.
 
         It is looked for in PATH if it has no slash.
 
-        Raises NotStartedError or TryLaterError, having kept nothing.
+        Raises NotStartedError or TryLaterError.
         """
-        fds: list[int] = []
-        try:
-            out, out_write = _pipe(fds)
-            err, err_write = _pipe(fds)
-            stdin_read, stdin = _pipe(fds) if stdin_open else (self._devnull, None)
-            if max(fds) >= self._limit:
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            os.set_blocking(out, False)
-            os.set_blocking(err, False)
-            if stdin is not None:
-                os.set_blocking(stdin, False)
-        except OSError as error:
-            _close(fds)
-            raise TryLaterError(_reason(error)) from error
         environ = self._environ.copy()
         for name, value in env.items():
             environ[os.fsencode(name)] = os.fsencode(value)
         environ[_JOB.encode()] = b"%d" % job_id
+        stdin = self._devnull if pipes.stdin_read is None else pipes.stdin_read
         actions = (
-            (os.POSIX_SPAWN_DUP2, stdin_read, 0),
-            (os.POSIX_SPAWN_DUP2, out_write, 1),
-            (os.POSIX_SPAWN_DUP2, err_write, 2),
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            (os.POSIX_SPAWN_DUP2, pipes.out_write, 1),
+            (os.POSIX_SPAWN_DUP2, pipes.err_write, 2),
         )
-        try:
-            with contextlib.nullcontext() if cwd is None else _inside(cwd):
-                try:
-                    # A launcher is looked for in PATH, a script has a path of its own.
-                    spawn = os.posix_spawn if "/" in argv[0] else os.posix_spawnp
-                    pid = spawn(
-                        argv[0],
-                        argv,
-                        environ,
-                        file_actions=actions,
-                        setsid=True,
-                        setsigmask=(),
-                        setsigdef=self._ignored,
-                    )
-                except (OSError, ValueError) as error:
-                    _close(fds)
-                    if not isinstance(error, OSError):
-                        raise NotStartedError(f"fork/exec {argv[0]}: invalid argument") from error
-                    if error.errno in _PASSING:
-                        raise TryLaterError(_reason(error)) from error
-                    raise NotStartedError(f"fork/exec {argv[0]}: {_reason(error)}") from error
-        except _CannotEnterError as error:
-            _close(fds)
-            raise NotStartedError(str(error)) from error
+        with contextlib.nullcontext() if cwd is None else self._inside(cwd):
+            try:
+                # A launcher is looked for in PATH, a script has a path of its own.
+                spawn = os.posix_spawn if "/" in argv[0] else os.posix_spawnp
+                pid = spawn(
+                    argv[0],
+                    argv,
+                    environ,
+                    file_actions=actions,
+                    setsid=True,
+                    setsigmask=(),
+                    setsigdef=self._ignored,
+                )
+            except ValueError as error:
+                raise NotStartedError(f"fork/exec {argv[0]}: invalid argument") from error
+            except OSError as error:
+                raise _refusal(error, f"fork/exec {argv[0]}") from error
         self._leaders.add(pid)
-        ours = {out, err, stdin}
-        _close([fd for fd in fds if fd not in ours])
-        return Child(pid, out, err, stdin)
+        return pid
+
+    @contextlib.contextmanager
+    def _inside(self, cwd: str) -> Iterator[None]:
+        """Be in that directory for a moment. One thread: nobody else notices."""
+        try:
+            os.chdir(cwd)
+        except ValueError as error:
+            raise NotStartedError(f"chdir {cwd}: invalid argument") from error
+        except OSError as error:
+            raise _refusal(error, f"chdir {cwd}") from error
+        try:
+            yield
+        finally:
+            os.fchdir(self._here)
 
     def reap(self) -> Iterator[Exit]:
         """The processes that have ended since the last call; as PID 1, orphans among them."""
@@ -192,44 +272,52 @@ class Processes:
         """What was seen of /proc is old: a new turn has begun."""
         self._census = None
 
-    def signal(self, job_id: int, pid: int, number: int, scope: Scope) -> dict[int, str]:
-        """Signal the job's processes; return the pids and commands that got it.
+    def signal(self, targets: Sequence[Target], numbers: Sequence[int]) -> list[dict[int, str]]:
+        """Signal each target's processes; the pids and commands that got its signal.
 
-        `pid` is the leader's, who may be gone. Those who are born meanwhile are looked for
-        again, a few times over.
+        Those who are born meanwhile are looked for again, a few times over. All are looked
+        for together, since every look is one at all processes of the machine.
         """
-        signalled: dict[int, str] = {}
-        for _ in range(5):
-            found = self.find(job_id, pid, scope)
-            new = {p: name for p, name in found.items() if p not in signalled}
-            if not new:
+        signalled: list[dict[int, str]] = [{} for _ in targets]
+        pending = list(range(len(targets)))
+        for _ in range(_ROUNDS):
+            again = []
+            for index in pending:
+                target = targets[index]
+                found = self.find(target)
+                new = {p: name for p, name in found.items() if p not in signalled[index]}
+                for pid, name in new.items():
+                    if self._signal_one(pid, target.pid, numbers[index]):
+                        signalled[index][pid] = name
+                if new and target.scope is not Scope.LEADER:
+                    again.append(index)
+            if not again:
                 break
-            signalled.update(
-                (target, name)
-                for target, name in new.items()
-                if self._signal_one(target, pid, number)
-            )
+            pending = again
             self._census = None
-            if scope is Scope.LEADER:
-                break
         return signalled
 
-    def find(self, job_id: int, pid: int, scope: Scope) -> dict[int, str]:
-        """The job's processes that are alive: pids and commands."""
+    def find(self, target: Target) -> dict[int, str]:
+        """The target's processes that are alive: pids and commands."""
+        census = self._walk()
+        pid = target.pid
         led = pid in self._leaders
-        everyone = list(self._walk().values())
-        if scope is Scope.LEADER:
-            return {p.pid: p.command for p in everyone if led and p.pid == pid and not p.zombie}
+        if target.scope is Scope.LEADER:
+            leader = census.everyone.get(pid) if led else None
+            return {pid: leader.command} if leader is not None and not leader.zombie else {}
+        found: dict[int, _Process] = {}
         # A session whose leader was reaped is the job's unless the pid has a new owner.
-        ours = led or pid not in self._walk()
-        found = {
-            p.pid: p
-            for p in everyone
-            if (ours and (p.group == pid if scope is Scope.GROUP else p.session == pid))
-            or (scope is Scope.TREE and p.server == self.server_id and p.job == str(job_id))
-        }
-        if scope is Scope.TREE:
-            _add_descendants(found, everyone)
+        if led or pid not in census.everyone:
+            kin = census.groups if target.scope is Scope.GROUP else census.sessions
+            found = {process.pid: process for process in kin.get(pid, ())}
+        if target.scope is Scope.TREE:
+            found |= {process.pid: process for process in census.jobs.get(str(target.job_id), ())}
+            pending = list(found)
+            while pending:
+                for child in census.children.get(pending.pop(), ()):
+                    if child.pid not in found:
+                        found[child.pid] = child
+                        pending.append(child.pid)
         return {p.pid: p.command for p in found.values() if not p.zombie}
 
     def holders(self, fds: Sequence[int]) -> dict[int, str]:
@@ -239,18 +327,14 @@ class Processes:
             with contextlib.suppress(OSError):
                 pipes.add(os.readlink(f"/proc/self/fd/{fd}"))
         found = {}
-        for process in self._walk().values():
+        for process in self._walk().everyone.values():
             if process.pid != os.getpid() and _holds(process.pid, pipes):
                 found[process.pid] = process.command
         return found
 
-    def _walk(self) -> dict[int, _Process]:
+    def _walk(self) -> _Census:
         if self._census is None:
-            self._census = {
-                process.pid: process
-                for name in os.listdir("/proc")
-                if name.isdigit() and (process := _inspect(int(name))) is not None
-            }
+            self._census = _Census(self.server_id)
         return self._census
 
     def _signal_one(self, target: int, pid: int, number: int) -> bool:
@@ -261,7 +345,7 @@ class Processes:
             except OSError:
                 return False
             return True
-        before = self._walk().get(target)
+        before = self._walk().everyone.get(target)
         try:
             pidfd = os.pidfd_open(target)
         except OSError:
@@ -306,35 +390,19 @@ def close_all_on_exec() -> None:
                 os.set_inheritable(int(name), False)
 
 
-class _CannotEnterError(Exception):
-    pass
+def _refusal(error: OSError, what: str) -> NotStartedError | TryLaterError:
+    """Why it could not be done; and whether later it could."""
+    if error.errno in _PASSING:
+        return TryLaterError(_reason(error))
+    return NotStartedError(f"{what}: {_reason(error)}")
 
 
-@contextlib.contextmanager
-def _inside(cwd: str) -> Iterator[None]:
-    """Be in that directory for a moment. One thread: nobody else notices."""
+def _initial_environ() -> bytes:
+    """What this process was started with."""
     try:
-        here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise _CannotEnterError(f"chdir {cwd}: {_reason(error)}") from error
-    try:
-        try:
-            os.chdir(cwd)
-        except (OSError, ValueError) as error:
-            why = _reason(error) if isinstance(error, OSError) else "invalid argument"
-            raise _CannotEnterError(f"chdir {cwd}: {why}") from error
-        try:
-            yield
-        finally:
-            os.fchdir(here)
-    finally:
-        os.close(here)
-
-
-def _pipe(fds: list[int]) -> tuple[int, int]:
-    read, write = os.pipe2(os.O_CLOEXEC)
-    fds += (read, write)
-    return read, write
+        return b"\0" + _slurp("/proc/self/environ").encode()
+    except OSError:
+        return b""
 
 
 def _close(fds: list[int]) -> None:
@@ -381,16 +449,6 @@ def _slurp(path: str) -> str:
     finally:
         os.close(fd)
     return data.decode("utf-8", "replace")
-
-
-def _add_descendants(found: dict[int, _Process], everyone: list[_Process]) -> None:
-    grown = True
-    while grown:
-        grown = False
-        for process in everyone:
-            if process.pid not in found and process.parent in found:
-                found[process.pid] = process
-                grown = True
 
 
 def _holds(pid: int, pipes: set[str]) -> bool:

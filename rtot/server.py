@@ -35,8 +35,11 @@ _REST = 0.5
 _PATIENCE = 10.0
 
 
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 class _Wakeup:
-    """The descriptor that tells of signals, as the selector knows it."""
+    """The descriptor that tells that there were signals, as the selector knows it."""
 
 
 class Server:
@@ -62,7 +65,7 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._children = Children(settings, jobs, processes, self._selector, log)
         self._clients = Clients(settings, handler, jobs, self._selector, log)
-        self._child_exited = False
+        self._signals: set[int] = set()
         self._listening = False
         self._listen_at: float | None = None
         self._status: int | None = None
@@ -75,17 +78,22 @@ class Server:
         """Serve until told to end; return the exit status of the process."""
         self._selector.register(self._wakeup, selectors.EVENT_READ, _Wakeup())
         signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # The handler does nothing; the number arrives by the wakeup descriptor.
-            signal.signal(number, _note)
-        self._listen()
+        for number in _SIGNALS:
+            signal.signal(number, self._note)
+        # Whoever started us may have had them blocked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         now = read_clock()
+        self._listen(now)
         for listener in self._listeners:
             self._log.info(now, "listening", address=listener.name, version=__version__)
         self._log.flush(now)
         self._notifier.ready(now)
         while not self._has_ended(now):
             ready = self._selector.select(self._patience(now))
+            if not ready:
+                # Time has passed, maybe much (SIGSTOP): what has come meanwhile came before
+                # what is due now.
+                ready = self._selector.select(0)
             now = read_clock()
             self._observe(ready, now)
             self._expire(now)
@@ -94,6 +102,10 @@ class Server:
             # The log tells how long an answer took, this turn's work included.
             self._clients.flush(self._jobs.take_changes(), read_clock())
             self._log.flush(now)
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS[1:]:
+            # The end cannot be had any sooner.
+            signal.signal(number, signal.SIG_IGN)
         self._clients.close(now)
         net.close(self._listeners)
         self._log.flush(now)
@@ -128,23 +140,27 @@ class Server:
                     case InputPipe() as pipe:
                         self._children.write_input(pipe)
                     case _Wakeup():
-                        self._receive_signals(now)
+                        self._wakeup.recv(4096)
                     case listener:
                         self._accept(listener, now)
-            except Exception:
-                self._log.confess()
-        if self._child_exited:
-            self._child_exited = False
-            self._children.reap(now)
+            except Exception as failure:
+                self._log.confess(failure, now)
+        if self._signals:
+            signals, self._signals = self._signals, set()
+            for number in sorted(signals):
+                try:
+                    self._take_signal(number, now)
+                except Exception as failure:
+                    self._log.confess(failure, now)
 
     def _expire(self, now: Now) -> None:
         try:
             self._jobs.expire(now)
-        except Exception:
-            self._log.confess()
+        except Exception as failure:
+            self._log.confess(failure, now)
         self._clients.expire(now)
         if self._listen_at is not None and self._listen_at <= now.monotonic:
-            self._listen()
+            self._listen(now)
         if self._give_up_at is not None and self._give_up_at <= now.monotonic:
             self._log.warning(now, "some processes could not be ended")
             self._jobs.hurry(now)
@@ -157,29 +173,28 @@ class Server:
             self._end(1, now)
         self._children.begin_turn()
         while commands := self._jobs.take_commands(now):
-            spawned = False
-            for command in commands:
-                spawned = spawned or isinstance(command, Spawn)
-                try:
-                    self._children.carry_out(command, now)
-                except Exception:
-                    self._log.confess()
-            if spawned:
+            self._children.carry_out(commands, now)
+            if any(isinstance(command, Spawn) for command in commands):
                 break
 
-    def _listen(self) -> None:
+    def _listen(self, now: Now) -> None:
         self._listen_at = None
-        if not self._listening and self._status is None:
-            self._listening = True
+        if self._listening or self._status is not None:
+            return
+        self._listening = True
+        try:
             for listener in self._listeners:
                 self._selector.register(listener.sock, selectors.EVENT_READ, listener)
+        except OSError as failure:
+            self._rest(failure, now)
 
     def _stop_listening(self) -> None:
         self._listen_at = None
         if self._listening:
             self._listening = False
             for listener in self._listeners:
-                self._selector.unregister(listener.sock)
+                if listener.sock in self._selector.get_map():
+                    self._selector.unregister(listener.sock)
 
     def _accept(self, listener: Listener, now: Now) -> None:
         if not self._listening:
@@ -187,31 +202,36 @@ class Server:
         try:
             self._clients.accept(listener, now)
         except OSError as failure:
-            # Nothing to accept with: connections stay in the backlog, and asking again at
-            # once would only burn the processor.
-            self._log.warning(now, "cannot accept connections for now", error=str(failure))
-            self._stop_listening()
-            self._listen_at = now.monotonic + _REST
+            self._rest(failure, now)
 
-    def _receive_signals(self, now: Now) -> None:
-        try:
-            numbers = self._wakeup.recv(4096)
-        except BlockingIOError:
-            return
-        for number in numbers:
-            if number == signal.SIGCHLD:
-                self._child_exited = True
-            elif number == signal.SIGHUP:
+    def _rest(self, failure: OSError, now: Now) -> None:
+        """There is nothing to accept with.
+
+        Connections stay in the backlog, and asking again at once would only burn the
+        processor.
+        """
+        self._log.warning(now, "cannot accept connections for now", error=str(failure))
+        self._stop_listening()
+        self._listen_at = now.monotonic + _REST
+
+    def _note(self, number: int, frame: object) -> None:
+        """The handler of signals: the loop sees to them in its own time."""
+        self._signals.add(number)
+
+    def _take_signal(self, number: int, now: Now) -> None:
+        if number == signal.SIGCHLD:
+            self._children.reap(now)
+        elif number == signal.SIGHUP:
+            if self._status is None:
                 self._notifier.reloading(now)
                 self._reload.carry_out(self._log, now)
                 self._notifier.ready(now)
-            elif self._status is None:
-                self._log.info(now, "ending", signal=signal.Signals(number).name)
-                self._end(0, now)
-            else:
-                name = signal.Signals(number).name
-                self._log.info(now, "killing what is left", signal=name)
-                self._jobs.hurry(now)
+        elif self._status is None:
+            self._log.info(now, "ending", signal=signal.Signals(number).name)
+            self._end(0, now)
+        else:
+            self._log.info(now, "killing what is left", signal=signal.Signals(number).name)
+            self._jobs.hurry(now)
 
     def _end(self, status: int, now: Now) -> None:
         """Stop accepting, finish the answers under way, end all jobs."""
@@ -235,7 +255,3 @@ class Server:
 def read_clock() -> Now:
     """What time it is: the one place that asks."""
     return Now(time.monotonic(), time.time_ns())
-
-
-def _note(number: int, frame: object) -> None:
-    pass

@@ -16,10 +16,13 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import stat
 from typing import Protocol
 
 _OPEN_FILES = 32
+# Two servers that start at once may meet; that they do it again and again is no chance.
+_ATTEMPTS = 10
 _PREFIX = "rtot-"
 
 
@@ -96,7 +99,7 @@ class SpoolFile:
     def seal(self) -> None:
         if not self._sealed:
             self._sealed = True
-            os.close(self._fd)
+            _close(self._fd)
 
     def remove(self) -> None:
         self.seal()
@@ -111,35 +114,49 @@ class Spool:
     def __init__(self, parent: str) -> None:
         """Create it inside `parent`; OSError when that cannot be done."""
         parent = os.path.abspath(parent)
-        name = f"{_PREFIX}{os.geteuid()}-{os.urandom(6).hex()}"
-        self.path = os.path.join(parent, name)
-        os.mkdir(self.path, 0o700)
-        self._directory = _open_private(self.path)
-        fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another server may have swept it away as a leftover just before it was locked.
-        os.stat(self.path)
         self._open: dict[str, int] = {}
+        for _ in range(_ATTEMPTS):
+            name = f"{_PREFIX}{os.geteuid()}-{os.urandom(6).hex()}"
+            self.path = os.path.join(parent, name)
+            os.mkdir(self.path, 0o700)
+            try:
+                self._directory = _open_private(self.path)
+            except FileNotFoundError:
+                # Another server, which is starting too, took it for a leftover.
+                continue
+            try:
+                fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.stat(self.path)
+            except (BlockingIOError, FileNotFoundError):
+                # The same a moment later.
+                os.close(self._directory)
+                continue
+            return
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), parent)
 
     def store_script(self, job_id: int, script: bytes) -> None:
         name = f"job-{job_id}"
         try:
-            fd = os.open(
-                name,
-                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-                0o700,
-                dir_fd=self._directory,
-            )
-        except OSError as error:
-            raise StorageError(_reason(error)) from error
-        try:
-            rest = memoryview(script)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+            fd = self._open_new(name, os.O_WRONLY, 0o700)
+            try:
+                rest = memoryview(script)
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
+            finally:
+                # Some file systems tell only here that they could not store it.
+                os.close(fd)
         except OSError as error:
             self.remove(name)
             raise StorageError(_reason(error)) from error
-        finally:
-            os.close(fd)
+
+    def _open_new(self, name: str, access: int, mode: int) -> int:
+        """A new file. One of that name was left by a failure or planted by a job, and goes."""
+        flags = access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(name, flags, mode, dir_fd=self._directory)
+        except FileExistsError:
+            self.remove(name)
+            return os.open(name, flags, mode, dir_fd=self._directory)
 
     def script_path(self, job_id: int) -> str:
         return f"{self.path}/job-{job_id}"
@@ -149,12 +166,7 @@ class Spool:
 
     def create(self, name: str) -> SpoolFile:
         try:
-            fd = os.open(
-                name,
-                os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-                0o600,
-                dir_fd=self._directory,
-            )
+            fd = self._open_new(name, os.O_RDWR, 0o600)
         except OSError as error:
             raise StorageError(_reason(error)) from error
         return SpoolFile(self, name, fd)
@@ -165,7 +177,7 @@ class Spool:
         if fd is None:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
             if len(self._open) >= _OPEN_FILES:
-                os.close(self._open.pop(next(iter(self._open))))
+                _close(self._open.pop(next(iter(self._open))))
         self._open[name] = fd
         return fd
 
@@ -173,14 +185,14 @@ class Spool:
         """Delete a file; one that is gone already is no error."""
         fd = self._open.pop(name, None)
         if fd is not None:
-            os.close(fd)
+            _close(fd)
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._directory)
 
     def close(self) -> None:
         """Remove the directory and all that is in it."""
         for fd in self._open.values():
-            os.close(fd)
+            _close(fd)
         self._open.clear()
         _remove_tree(self.path, self._directory)
         os.close(self._directory)
@@ -189,14 +201,14 @@ class Spool:
 def remove_leftovers(parent: str) -> list[str]:
     """Remove the directories of dead servers of this user, and return their paths."""
     removed: list[str] = []
-    prefix = f"{_PREFIX}{os.geteuid()}-"
+    ours = re.compile(f"{_PREFIX}{os.geteuid()}-[0-9a-f]{{12}}")
     try:
         names = os.listdir(parent)
     except OSError:
         return removed
     for name in names:
         path = os.path.join(parent, name)
-        if not name.startswith(prefix):
+        if not ours.fullmatch(name):
             continue
         try:
             directory = _open_private(path)
@@ -226,12 +238,24 @@ def _open_private(path: str) -> int:
 
 
 def _remove_tree(path: str, directory: int) -> None:
-    """Remove the flat directory `path`, open as `directory`; what cannot be is left."""
+    """Remove the directory `path`, open as `directory`; what cannot be is left."""
     with contextlib.suppress(OSError):
         for name in os.listdir(directory):
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=directory)
-        os.rmdir(path)
+        try:
+            os.rmdir(path)
+        except OSError:
+            # A job has made directories in it.
+            import shutil
+
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _close(fd: int) -> None:
+    """Close a file of which all that was stored was counted when it was written."""
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 def _reason(error: OSError) -> str:

@@ -81,17 +81,17 @@ class TlsClient(Client):
         self._tls = sock
         self.handshaking = True
 
-    def receive(self) -> bytes | None:
+    def receive(self, room: int) -> bytes | None:
         """What has arrived and could be decrypted; as of Client."""
         if self.shut:
             # What still comes is thrown away, encrypted as it is.
-            return super().receive()
+            return super().receive(room)
         self.blocked = False
         try:
             if self.handshaking:
                 self._tls.do_handshake()
                 self.handshaking = False
-            return self._tls.recv(_MOST)
+            return self._tls.recv(min(room, _MOST))
         except ssl.SSLWantReadError:
             return None
         except ssl.SSLWantWriteError:

@@ -194,7 +194,7 @@ ALL_FIELDS = (*DEFAULT_FIELDS, *(f for f in SMALL_FIELDS if f not in DEFAULT_FIE
 def whole(job: Job, fields: tuple[str, ...], filename: str) -> str | None:
     """The job as a JSON object; None where its output is too large to be told at once.
 
-    Unknown fields are passed over.
+    Unknown fields are passed over. Raises UnreadableError.
     """
     log = job.log
     out = log.out_size if "out" in fields else 0
@@ -203,17 +203,17 @@ def whole(job: Job, fields: tuple[str, ...], filename: str) -> str | None:
         return None
     text = f'{{"id":{job.id}'
     if out:
-        text += f',"out":{string(decode(log.read(Stream.OUT, 0, out)))}'
+        text += f',"out":{string(decode(_read(job, Stream.OUT, out)))}'
     if err:
-        text += f',"err":{string(decode(log.read(Stream.ERR, 0, err)))}'
+        text += f',"err":{string(decode(_read(job, Stream.ERR, err)))}'
     return text + _rest(job, fields, filename)
 
 
 def render(job: Job, fields: tuple[str, ...], filename: str) -> Iterator[bytes]:
     """The job as a JSON object, in pieces.
 
-    What is told is the job as it was when the first piece was asked for, except that a job
-    that is forgotten meanwhile loses the rest of its output.
+    What is told is the job as it was when the first piece was asked for. Raises
+    UnreadableError for output that is gone, as that of a job forgotten meanwhile is.
     """
     text = whole(job, fields, filename)
     if text is not None:
@@ -243,6 +243,14 @@ def _rest(job: Job, fields: tuple[str, ...], filename: str) -> str:
     return f'{text},"href":"/jobs/{job.id}"}}'
 
 
+def _read(job: Job, stream: Stream, end: int) -> bytes:
+    """The stream up to `end`, part of which may be in memory and part in a file."""
+    data = job.log.read(stream, 0, end)
+    while len(data) < end:
+        data += job.log.read(stream, len(data), end - len(data))
+    return data
+
+
 def _escaped(job: Job, stream: Stream, end: int) -> Iterator[bytes]:
     """The inside of a JSON string: the stream up to `end`."""
     decoder = codecs.getincrementaldecoder("utf-8")("rtot.each")
@@ -250,7 +258,4 @@ def _escaped(job: Job, stream: Stream, end: int) -> Iterator[bytes]:
     while offset < end:
         data = job.log.read(stream, offset, min(_PIECE, end - offset))
         offset += len(data)
-        text = decoder.decode(data, final=not data or offset == end)
-        yield string(text)[1:-1].encode()
-        if not data:
-            return
+        yield string(decoder.decode(data, final=offset == end))[1:-1].encode()

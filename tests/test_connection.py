@@ -137,7 +137,7 @@ def test_an_answer_before_the_body_is_the_last() -> None:
     assert connection.state is State.LINGERING
     assert connection.deadline == 2 + SETTINGS.linger_timeout
     connection.receive_data(b"x" * 10_000, at(3))
-    assert connection.wants_data
+    assert connection.room
     assert connection.next_request(at(3)) is None
     connection.receive_data(b"", at(3))
     assert connection.state is State.CLOSED
@@ -223,7 +223,7 @@ def test_a_chunked_body_that_ends_in_the_middle(body: bytes) -> None:
 def test_the_end_between_requests() -> None:
     connection = connect()
     connection.receive_data(b"", at(1))
-    assert not connection.wants_data
+    assert not connection.room
     assert connection.has_work
     assert connection.next_request(at(1)) is None
     assert connection.state is State.CLOSED
@@ -408,11 +408,58 @@ def test_bytes_may_be_taken_in_any_portions() -> None:
 
 
 def test_reading_pauses_when_much_is_buffered() -> None:
+    connection = connect()
+    connection.receive_data(b"x" * 1000, at(1))
+    assert connection.room == SETTINGS.max_head + 1 - 1000
+    connection.receive_data(b"x" * SETTINGS.max_head, at(1))
+    assert connection.room == 0
+    uploading, _ = asked(request("POST", "/jobs/0/in", b"x" * 2000)[:-2000])
+    uploading.stream_body(at(1))
+    uploading.receive_data(b"x" * 600, at(1))
+    assert uploading.room == SETTINGS.max_buffer - 600
+
+
+def test_lingering_goes_on_while_the_client_does_but_not_for_ever() -> None:
+    connection, _ = asked(request("POST", "/jobs", b"hello"))
+    connection.respond(Response(401), at(1))
+    drain(connection)
+    begin = 2.0
+    end = begin + SETTINGS.body_timeout
+    for second in range(3, 25):
+        connection.receive_data(b"x", at(second))
+        assert connection.deadline == min(end, second + SETTINGS.linger_timeout)
+
+
+def test_blank_lines_between_requests_are_no_request() -> None:
     connection, _ = asked(request("GET", "/"))
-    connection.receive_data(b"x" * 999, at(1))
-    assert connection.wants_data
-    connection.receive_data(b"x", at(1))
-    assert not connection.wants_data
+    connection.respond(Response(200), at(1))
+    drain(connection)
+    connection.receive_data(b"\r\n", at(3))
+    assert connection.next_request(at(3)) is None
+    assert connection.state is State.IDLE
+    assert connection.unused
+    assert connection.deadline == 2 + SETTINGS.keepalive_timeout
+    connection.receive_data(request("GET", "/b"), at(4))
+    assert not connection.unused
+    again = connection.next_request(at(4))
+    assert again is not None
+    assert again.target == "/b"
+
+
+def test_who_is_not_wanted_has_only_a_moment() -> None:
+    connection = connect()
+    connection.refuse(503, "too many connections", at(1))
+    connection.hurry(at(1))
+    assert connection.deadline == 1 + SETTINGS.linger_timeout
+
+
+def test_winding_down_ends_a_connection_whose_head_was_sent() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200, (), Script(b"ab", b"cd", End(), length=4)), at(1))
+    connection.sent(sum(map(len, connection.data_to_send(at(1)))) - 1, at(1))
+    connection.wind_down(at(1))
+    assert b"Connection: close" not in drain(connection)
+    assert connection.state is State.CLOSED
 
 
 @pytest.mark.parametrize(

@@ -325,10 +325,14 @@ def test_a_request_goes_on_with_its_body(face: Face) -> None:
 
 
 def test_a_body_is_asked_for_only_when_it_is_welcome(face: Face) -> None:
-    for method, target in (("POST", "/jobs"), ("DELETE", "/jobs/0")):
+    for method, target, limit in (("POST", "/jobs", 16 << 20), ("DELETE", "/jobs/0", 64 << 10)):
         answer = face.answer(method, target, None)
         assert isinstance(answer, NeedBody)
-        assert answer.limit == 16 << 20
+        assert answer.limit == limit
+    # Nothing is kept for who needs no secret.
+    ping = face.answer("GET", "/ping", None, authorization="")
+    assert isinstance(ping, Response)
+    assert ping.status == 200
     for target, status in [
         ("/jobs?arg", 201),
         ("/jobs?bogus=1", 400),

@@ -52,8 +52,8 @@ TABLE = {
     " messages",
     "server": "__init__ children client clients clock commands config handler jobs listeners log"
     " notify process reload",
-    "cli": "__init__ auth config handler jobs listeners log notify process reload secret_file"
-    " server spool tls",
+    "cli": "__init__ auth clients config handler jobs listeners log notify process reload"
+    " secret_file server spool tls",
     "__main__": "cli",
 }
 WORLD = {"socket", "selectors", "select", "subprocess", "signal", "ssl", "h11", "os", "time"}
@@ -67,7 +67,7 @@ KNOWS = {
     "fields": {"time"},
     "heads": {"h11"},
     "spool": {"os"},
-    "client": {"os", "socket"},
+    "client": {"os", "select", "socket"},
     "process": {"os", "signal"},
     "children": {"os", "selectors"},
     "listeners": {"os", "socket"},

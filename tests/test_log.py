@@ -44,7 +44,7 @@ def test_every_line_is_one_bounded_line(text: str) -> None:
         ("/jobs", "/jobs"),
         ("/jobs?wait=5&lease", "/jobs?wait=5&lease"),
         ("/jobs?env=PW=x&arg=x&label=l", "/jobs?env=...&arg=...&label=l"),
-        ("/jobs?secret=x&e%6ev=x", "/jobs?secret=...&e%6ev=..."),
+        ("/jobs?secret=x&e%6ev=x&secret", "/jobs?...&...&..."),
         ("/jobs?", "/jobs?"),
     ],
 )
@@ -92,10 +92,7 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     os.close(reader)
     log = Log(writer, as_json=True)
     log.warning(at(0), "x")
-    try:
-        raise ValueError("ours")
-    except ValueError:
-        log.confess()
+    log.confess(ValueError("ours"), at(0))
     log.flush(at(0))
     os.close(writer)
 
@@ -106,8 +103,10 @@ def test_what_strangers_cause_is_told_now_and_then() -> None:
     log = Log(writer, as_json=True)
     for seconds in (0, 0.5, 10):
         for _ in range(100):
-            log.request(at(seconds), "192.0.2.1:5", "GET", "/jobs?arg=x", 401, 10, 0.1)
-        log.request(at(seconds), "192.0.2.1:5", "GET", "/ping", 200, 10, 0.1)
+            log.request(
+                at(seconds), "192.0.2.1:5", "GET", "/jobs?arg=x", 401, 10, 0.1, anonymous=True
+            )
+        log.request(at(seconds), "192.0.2.1:5", "GET", "/jobs", 200, 10, 0.1, anonymous=False)
     log.rarely(at(11), "no TLS", peer="192.0.2.1:5")
     log.flush(at(11))
     lines = [json.loads(line) for line in read_all(reader).splitlines()]
@@ -116,5 +115,23 @@ def test_what_strangers_cause_is_told_now_and_then() -> None:
     assert {(line["peer"], line["target"]) for line in failed} == {("192.0.2.1:5", "/jobs?arg=...")}
     assert [line["withheld"] for line in lines if "withheld" in line] == [190, 90]
     assert len([line for line in lines if line["msg"] == "request"]) == 3
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_bug_is_confessed_and_want_of_memory_mentioned() -> None:
+    reader, writer = os.pipe()
+    log = Log(writer, as_json=False)
+    log.confess(ValueError("ours"), at(0))
+    log.confess(MemoryError(), at(0))
+    log.flush(at(0))
+    text = read_all(reader)
+    assert "ValueError: ours\n" in text
+    assert 'msg="out of memory"' in text
+    for _ in range(2000):
+        log.confess(ValueError("ours"), at(0))
+    log.flush(at(0))
+    log.flush(at(0))
+    assert read_all(reader).count("ours") <= 1001
     os.close(reader)
     os.close(writer)

@@ -1,8 +1,9 @@
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from rtot.output import OutputLog, Stream
+from rtot.output import OutputLog, Stream, UnreadableError
 from tests.world import MemoryDisk
 
 MILLISECOND = 1_000_000
@@ -45,7 +46,8 @@ def test_what_is_beyond_memory_is_in_a_file() -> None:
     assert disk.files["7.out"].sealed
     log.remove()
     assert disk.files == {}
-    assert log.read(Stream.OUT, 0, 99) == b""
+    with pytest.raises(UnreadableError):
+        log.read(Stream.OUT, 0, 99)
 
 
 def test_what_is_only_in_memory_is_removed_too() -> None:

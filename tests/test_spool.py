@@ -30,11 +30,12 @@ def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
     victim.write_bytes(b"precious")
     for name in ("job-0", "0.out"):
         os.symlink(victim, f"{spool.path}/{name}")
-    with pytest.raises(StorageError, match="file exists"):
-        spool.store_script(0, b"x")
-    with pytest.raises(StorageError, match="file exists"):
-        spool.create("0.out")
+    spool.store_script(0, b"x")
+    spool.create("0.out").append(b"x")
     assert victim.read_bytes() == b"precious"
+    os.mkdir(f"{spool.path}/job-1")
+    with pytest.raises(StorageError, match="file exists"):
+        spool.store_script(1, b"x")
 
 
 def test_a_script_that_cannot_be_stored_leaves_nothing(
@@ -101,15 +102,20 @@ def test_closing_removes_everything(tmp_path: Path) -> None:
 def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
     alive = Spool(str(tmp_path))
     alive.store_script(0, b"x")
-    dead = tmp_path / f"rtot-{os.geteuid()}-dead"
+    prefix = f"rtot-{os.geteuid()}-"
+    dead = tmp_path / f"{prefix}00000000dead"
     dead.mkdir(mode=0o700)
     (dead / "job-0").write_bytes(b"x")
-    strangers = [tmp_path / f"rtot-{os.geteuid()}-open", tmp_path / "rtot-99999-other"]
+    (dead / "made-by-a-job" / "in-it").mkdir(parents=True)
+    strangers = [tmp_path / f"{prefix}00000000cafe", tmp_path / "rtot-99999-00000000dead"]
     for path in strangers:
         path.mkdir()
         path.chmod(0o755)
-    (tmp_path / f"rtot-{os.geteuid()}-link").symlink_to(strangers[0])
-    (tmp_path / f"rtot-{os.geteuid()}-file").write_bytes(b"")
+    backup = tmp_path / f"{prefix}backup"
+    backup.mkdir(mode=0o700)
+    strangers.append(backup)
+    (tmp_path / f"{prefix}00000000face").symlink_to(backup)
+    (tmp_path / f"{prefix}00000000f11e").write_bytes(b"")
     assert remove_leftovers(str(tmp_path)) == [str(dead)]
     assert not dead.exists()
     assert os.path.exists(alive.script_path(0))
@@ -124,3 +130,23 @@ def test_no_directory_has_no_leftovers() -> None:
 def test_a_spool_needs_its_parent() -> None:
     with pytest.raises(FileNotFoundError):
         Spool("/does/not/exist")
+
+
+def test_a_name_that_is_taken_is_no_reason_to_refuse_scripts(spool: Spool) -> None:
+    for planted in ("file", "link"):
+        path = Path(spool.script_path(3))
+        if planted == "file":
+            path.write_bytes(b"planted")
+        else:
+            path.symlink_to("/etc/passwd")
+        spool.store_script(3, b"script")
+        assert path.read_bytes() == b"script"
+        assert not path.is_symlink()
+        spool.remove_script(3)
+
+
+def test_what_jobs_make_in_the_directory_goes_with_it(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path))
+    (Path(spool.path) / "a" / "b").mkdir(parents=True)
+    spool.close()
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rtot import wire
 from rtot.job import Job, Options, Reason, State, Usage
-from rtot.output import OutputLog, Stream
+from rtot.output import OutputLog, Stream, UnreadableError
 from tests.world import MemoryDisk
 
 
@@ -207,9 +207,17 @@ def test_pieces_are_bounded() -> None:
     assert json.loads(b"".join(pieces))["out"] == "\0" * 1_000_000
 
 
-def test_a_job_forgotten_while_it_is_told_loses_the_rest() -> None:
+def test_output_that_cannot_be_had_any_more_is_not_told_as_less() -> None:
     job = make_job(out=b"x" * 1_000_000)
     pieces = wire.render(job, ("out",), "")
-    first = next(pieces)
+    next(pieces)
     job.log.remove()
-    assert json.loads(first + b"".join(pieces))["id"] == 7
+    with pytest.raises(UnreadableError):
+        list(pieces)
+    log = OutputLog(MemoryDisk(), "7", limit=1 << 30, memory=10)
+    log.append(Stream.OUT, b"x" * 100, 1)
+    small = Job(7, Options(), log, 1)
+    assert wire.whole(small, ("out",), "") is not None
+    log.remove()
+    with pytest.raises(UnreadableError):
+        wire.whole(small, ("out",), "")
