@@ -14,6 +14,10 @@ settings.register_profile(
 settings.register_profile(
     "deep", max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck)
 )
+# For tests/test_fuzz.py alone: a million examples together.
+settings.register_profile(
+    "million", max_examples=250_000, deadline=None, suppress_health_check=list(HealthCheck)
+)
 settings.load_profile("fast")
 
 
