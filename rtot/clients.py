@@ -415,6 +415,9 @@ class Clients:
         self._idle.pop(client, None)
         self._ready.pop(client, None)
         self._deadlines.clear(client)
+        if client.sock in self._selector.get_map():
+            self._selector.unregister(client.sock)
+        client.sock.close()
         self._watch(client, ())
         lease = client.wait.lease if client.wait is not None else client.lease
         if lease is not None and client.http.state is not State.IDLE:
@@ -422,9 +425,6 @@ class Clients:
         client.http.close(now)
         if client.answered:
             self._log_answer(client, now)
-        if client.interest:
-            self._set_interest(client, 0)
-        client.sock.close()
 
     def _log_answer(self, client: Client, now: Now) -> None:
         method, _, target = client.answered.partition(" ")

@@ -71,13 +71,16 @@ class Deadlines(Generic[K]):
         """The keys whose time has come, each forgotten as it is given out."""
         while self._heap and self._heap[0][0] <= now:
             at, _, entry = heapq.heappop(self._heap)
-            if entry.key is None or entry.armed != at:
+            key = entry.key
+            if key is None or entry.armed != at:
                 continue
             if entry.when > now:
                 self._push(entry, entry.when)
             else:
-                del self._entries[entry.key]
-                yield entry.key
+                del self._entries[key]
+                # It may be in the heap a second time for this very time.
+                entry.key = None
+                yield key
 
     def _push(self, entry: _Entry[K], when: float) -> None:
         entry.armed = when

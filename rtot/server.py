@@ -95,12 +95,11 @@ class Server:
                 # what is due now.
                 ready = self._selector.select(0)
             now = read_clock()
-            self._observe(ready, now)
-            self._expire(now)
-            self._clients.decide(now)
-            self._act(now)
-            # The log tells how long an answer took, this turn's work included.
-            self._clients.flush(self._jobs.take_changes(), read_clock())
+            try:
+                self._turn(ready, now)
+            except Exception as failure:
+                # Each phase has seen to its own. This is for the bug that nobody thought of.
+                self._log.confess(failure, now)
             self._log.flush(now)
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS[1:]:
@@ -111,6 +110,14 @@ class Server:
         self._log.flush(now)
         assert self._status is not None
         return self._status
+
+    def _turn(self, ready: list[tuple[selectors.SelectorKey, int]], now: Now) -> None:
+        self._observe(ready, now)
+        self._expire(now)
+        self._clients.decide(now)
+        self._act(now)
+        # The log tells how long an answer took, this turn's work included.
+        self._clients.flush(self._jobs.take_changes(), read_clock())
 
     def _patience(self, now: Now) -> float | None:
         """How long the selector may wait: until the nearest deadline, or not at all."""

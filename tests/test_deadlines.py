@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rtot.deadlines import Deadlines
@@ -14,6 +14,7 @@ Steps = st.lists(
 
 
 @given(Steps)
+@example([("set", 0, 1), ("set", 0, 0), ("set", 0, 1), ("due", 0, 1)])
 def test_like_a_dictionary_that_is_searched(steps: list[tuple[str, int, int]]) -> None:
     deadlines: Deadlines[int] = Deadlines()
     model: dict[int, float] = {}

@@ -370,3 +370,87 @@ def test_failed_authentications_are_logged_with_the_address(rtot: Rtot) -> None:
     assert rtot.log.count("authentication failed") < 20
     assert re.search(r'"authentication failed" peer="127\.0\.0\.1:\d+" method="GET"', rtot.log)
     assert "guess" not in rtot.log
+
+
+def test_what_needs_no_secret_is_not_kept(start: Start) -> None:
+    rtot = start("--max-connections=100")
+    pings(rtot, 10)
+    before = rtot.rss()
+    head = b"GET /ping HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n"
+    socks = [connect(rtot, head + b"x" * 100_000) for _ in range(20)]
+    # Pipelined without a secret and without reading what is answered.
+    socks += [connect(rtot, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") for _ in range(20)]
+    for sock in socks[20:]:
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                sock.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+    assert b"still here" in rtot.curl("/ping")
+    assert rtot.rss() - before < 40 * 64
+    for sock in socks:
+        sock.close()
+
+
+def test_clients_stay_in_their_share_of_the_descriptors(start: Start) -> None:
+    rtot = start("--max-connections=4")
+    free = rtot.descriptors()
+    busy = [connect(rtot, b"G") for _ in range(4)]
+    until(lambda: rtot.descriptors() == free + 4)
+    refused = [connect(rtot) for _ in range(100)]
+    until(lambda: rtot.descriptors() <= free + 4 + 16)
+    until(lambda: rtot.descriptors() == free + 4, "the end of those who were refused")
+    for sock in (*busy, *refused):
+        sock.close()
+
+
+def test_a_slot_is_free_as_soon_as_its_client_has_gone(start: Start) -> None:
+    rtot = start("--max-connections=2")
+    rtot.submit(b"sleep 1000")
+    with connect(rtot, head("/jobs/0?wait=100", method="GET")):
+        for _ in range(300):
+            with connect(rtot, b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n") as sock:
+                assert b"still here" in sock.recv(4096)
+
+
+@pytest.mark.parametrize("how", ["send timeout", "half-closed before it waits"])
+def test_a_lease_ends_however_the_end_is_noticed(start: Start, how: str) -> None:
+    rtot = start("--send-timeout=0.5")
+    rtot.submit(b"while :; do head -c 100000 /dev/zero; sleep 0.01; done")
+    until(lambda: len(rtot.json("/jobs?state=running")["jobs"]) == 1)
+    follow = head("/jobs/0/out?follow&lease", method="GET")
+    ping = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
+    with connect(rtot, follow if how == "send timeout" else ping * 20 + follow) as sock:
+        if how != "send timeout":
+            sock.shutdown(socket.SHUT_WR)
+        job = rtot.json("/jobs/0?wait=20&fields=reason")["jobs"][0]
+    assert job.get("reason") == "killed"
+
+
+def test_an_abandoned_upload_to_a_job_that_does_not_read_is_noticed(start: Start) -> None:
+    rtot = start()
+    free = rtot.descriptors() + 3
+    rtot.submit(b"sleep 1000", "stdin=open")
+    until(lambda: rtot.descriptors() == free)
+    sock = connect(rtot, head("/jobs/0/in", "Content-Length: 100000000"))
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sock.send(b"x" * 100_000)
+    assert rtot.descriptors() == free + 1
+    sock.close()
+    until(lambda: rtot.descriptors() == free)
+
+
+def test_a_pooled_connection_does_not_delay_the_end(start: Start) -> None:
+    rtot = start()
+    rtot.run(b"head -c 30000000 /dev/zero", "&fields=")
+    with connect(rtot, head("/jobs/0/out", method="GET")) as sock:
+        received = len(sock.recv(1000))
+        rtot.process.terminate()
+        until(lambda: "ending" in rtot.log)
+        while received < 30_000_000:
+            received += len(sock.recv(1 << 20))
+        begin = time.monotonic()
+        assert rtot.process.wait(30) == 0
+        assert time.monotonic() - begin < 5
+    assert "could not be ended" not in rtot.log
