@@ -27,19 +27,24 @@ from rtot.log import Log
 from rtot.output import Stream
 from rtot.process import Exit, Processes, Target
 
+# Most jobs end sooner than this after their start, and their output is read at their end: to
+# have the selector tell of it would cost them four system calls and two turns of the loop.
+_FRESH = 0.01
+_RETRY = 0.1
 # Bytes read from one pipe in a turn.
 _READ_PER_TURN = 512 * 1024
 
 
 class OutputPipe:
-    """A job's stdout or stderr, as the selector knows it."""
+    """A job's stdout or stderr, as the selector knows it once it is watched."""
 
-    __slots__ = ("fd", "job_id", "stream")
+    __slots__ = ("fd", "job_id", "registered", "stream")
 
     def __init__(self, fd: int, job_id: int, stream: Stream) -> None:
         self.fd = fd
         self.job_id = job_id
         self.stream = stream
+        self.registered = False
 
 
 class InputPipe:
@@ -71,7 +76,21 @@ class Children:
         self._log = log
         self._leaders: dict[int, int] = {}
         self._outputs: dict[int, dict[Stream, OutputPipe]] = {}
+        # When they are to be watched, in order.
+        self._unwatched: dict[int, float] = {}
         self._inputs: dict[int, InputPipe] = {}
+
+    def next_deadline(self) -> float | None:
+        """When `expire` will next have something to do (monotonic)."""
+        return next(iter(self._unwatched.values()), None)
+
+    def expire(self, now: Now) -> None:
+        """Watch the jobs that were started a while ago and still run."""
+        while self._unwatched:
+            job_id, when = next(iter(self._unwatched.items()))
+            if when > now.monotonic:
+                return
+            self._watch(job_id, now)
 
     def begin_turn(self) -> None:
         """What was seen of /proc is old."""
@@ -94,12 +113,14 @@ class Children:
                 return
 
     def _close_output(self, pipe: OutputPipe, now: Now) -> None:
-        self._selector.unregister(pipe.fd)
+        if pipe.registered:
+            self._selector.unregister(pipe.fd)
         os.close(pipe.fd)
         pipes = self._outputs[pipe.job_id]
         del pipes[pipe.stream]
         if not pipes:
             del self._outputs[pipe.job_id]
+            self._unwatched.pop(pipe.job_id, None)
         self._jobs.output_closed(pipe.job_id, pipe.stream, now)
 
     def reap(self, now: Now) -> None:
@@ -119,6 +140,9 @@ class Children:
             # What it wrote is in the pipes: a job that leaves nobody behind is complete now.
             for pipe in list(self._outputs.get(job_id, {}).values()):
                 self.read_output(pipe, now, to_the_end=True)
+            if job_id in self._unwatched:
+                # Somebody else still holds what is not closed now.
+                self._watch(job_id, now)
         finally:
             usage = Usage(exit.user, exit.system, exit.peak)
             self._jobs.exited(job_id, exit.status, usage, now)
@@ -168,17 +192,14 @@ class Children:
         options = job.options
         prefix = self._settings.launcher(options.launcher) if options.launcher else ()
         argv = (*(prefix or ()), self._jobs.script_path(job), *options.args)
-        # What may be lacking is got first, so that nothing runs that is not seen.
         try:
             pipes = self._processes.open_pipes(stdin=options.stdin_open)
         except process.TryLaterError as failure:
             self._jobs.deferred(job, str(failure), now)
             return
         try:
-            self._watch(job, pipes)
             pid = self._processes.spawn(job.id, argv, dict(options.env), options.cwd, pipes)
         except (process.TryLaterError, process.NotStartedError, MemoryError) as failure:
-            self._unwatch(job)
             pipes.close()
             if isinstance(failure, process.NotStartedError):
                 self._jobs.not_started(job, str(failure), now)
@@ -187,25 +208,28 @@ class Children:
             return
         pipes.close_theirs()
         self._leaders[pid] = job.id
+        self._outputs[job.id] = {
+            Stream.OUT: OutputPipe(pipes.out, job.id, Stream.OUT),
+            Stream.ERR: OutputPipe(pipes.err, job.id, Stream.ERR),
+        }
+        self._unwatched[job.id] = now.monotonic + _FRESH
         if pipes.stdin is not None:
             self._inputs[job.id] = InputPipe(pipes.stdin, job.id)
         self._jobs.started(job, pid, now)
 
-    def _watch(self, job: Job, pipes: process.Pipes) -> None:
-        """Have the selector tell of the job's output. Raises TryLaterError."""
-        watched: dict[Stream, OutputPipe] = {}
-        self._outputs[job.id] = watched
-        try:
-            for stream, fd in ((Stream.OUT, pipes.out), (Stream.ERR, pipes.err)):
-                pipe = OutputPipe(fd, job.id, stream)
-                self._selector.register(fd, selectors.EVENT_READ, pipe)
-                watched[stream] = pipe
-        except OSError as error:
-            raise process.TryLaterError(os.strerror(error.errno or 0).lower()) from error
-
-    def _unwatch(self, job: Job) -> None:
-        for pipe in self._outputs.pop(job.id).values():
-            self._selector.unregister(pipe.fd)
+    def _watch(self, job_id: int, now: Now) -> None:
+        """Have the selector tell of the job's output from now on."""
+        del self._unwatched[job_id]
+        for pipe in self._outputs.get(job_id, {}).values():
+            if pipe.registered:
+                continue
+            try:
+                self._selector.register(pipe.fd, selectors.EVENT_READ, pipe)
+            except OSError:
+                # It has no room: what the job writes waits in the pipe.
+                self._unwatched[job_id] = now.monotonic + _RETRY
+                return
+            pipe.registered = True
 
     def write_input(self, pipe: InputPipe) -> None:
         """There is room in a pipe that was full."""

@@ -343,6 +343,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     # for clients.
     options.setdefault("max_running", max(1, min(10_000, free // 2 // 6)))
     options.setdefault("max_connections", max(4, min(20_000, free // 2)))
+    options["max_starting"] = max(4, 2 * len(os.sched_getaffinity(0)))
     options["launchers"] = tuple(options["launchers"])
     return Settings(**options)
 

@@ -69,6 +69,7 @@ class Settings(NamedTuple):
     max_connections: int = 512
 
     max_running: int = 128
+    max_starting: int = 4
     max_queued: int = 100_000
     max_output: int = GIB
     max_memory: int = 64 * KIB

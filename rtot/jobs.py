@@ -44,8 +44,9 @@ from rtot.output import OutputLog, Stream
 from rtot.spool import Storage
 from rtot.stop import Look, Order, Scope, Stop
 
-# A spawn costs a millisecond in which nobody else is served.
-SPAWNS_PER_TURN = 4
+# A job that was started takes the processor for about so long, in seconds, before it waits for
+# something, or has ended: more at a time would only get into each other's way.
+STARTING = 0.02
 # How much a job's stdin may have pending before its sender has to wait.
 STDIN_BUFFER = 64 * 1024
 _FIRST_RETRY = 0.1
@@ -87,6 +88,8 @@ class JobTable:
         self._queue: deque[Job] = deque()
         self._queued = 0
         self._busy = 0
+        # Until when those who were started last count as starting, in order.
+        self._starting: dict[int, float] = {}
         self._next_id = 0
         self._keys: dict[str, int] = {}
         self._done: deque[tuple[float, int]] = deque()
@@ -282,6 +285,7 @@ class JobTable:
         if job.timeout is not None:
             job.run.timeout_at = now.monotonic + job.timeout
         self._retry_after = 0.0
+        self._starting[job.id] = now.monotonic + STARTING
         self._transition(job, Event.STARTED, now)
         self._arm(job)
 
@@ -336,6 +340,7 @@ class JobTable:
         job.usage = usage
         if job.run.stdin is not None:
             self._close_stdin(job, job.run.stdin)
+        self._starting.pop(job_id, None)
         job.run.timeout_at = None
         job.run.drain_at = now.monotonic + self._settings.drain
         self._transition(job, Event.EXITED, now)
@@ -405,17 +410,20 @@ class JobTable:
         if self._settings.ttl is not None and self._done:
             times.append(self._done[0][0] + self._settings.ttl)
         if self._queued and self._busy < self._settings.max_running:
-            times.append(self._retry_at)
+            first = next(iter(self._starting.values()), 0.0)
+            crowded = len(self._starting) >= self._settings.max_starting
+            times.append(max(self._retry_at, first) if crowded else self._retry_at)
         return min((t for t in times if t is not None), default=None)
 
     def take_commands(self, now: Now) -> list[Command]:
-        """What is to be done, in this order."""
+        """What is to be done, in this order; at most one Spawn is among it."""
         commands, self._commands = self._commands, []
-        spawns = 0
+        while self._starting and next(iter(self._starting.values())) <= now.monotonic:
+            del self._starting[next(iter(self._starting))]
         while (
             self._queue
             and self._busy < self._settings.max_running
-            and spawns < SPAWNS_PER_TURN
+            and len(self._starting) < self._settings.max_starting
             and self._retry_at <= now.monotonic
         ):
             job = self._queue.popleft()
@@ -423,10 +431,8 @@ class JobTable:
             if job.state is State.NEW:
                 self._transition(job, Event.DISPATCHED, now)
                 commands.append(Spawn(job))
-                spawns += 1
-                # After a failure one job at a time tries the water.
-                if self._retry_after:
-                    break
+                # It takes a millisecond in which nobody else is served.
+                break
         return commands
 
     def take_changes(self) -> set[int]:
@@ -458,7 +464,7 @@ class JobTable:
         """The world is told that the job is complete."""
         job.complete = now.wall
         del self._unfinished[job.id]
-        self._storage.remove_script(job.id)
+        self._storage.remove_script(job.id, more=bool(self._busy or self._queued))
         if job.reason is None:
             if job.failure:
                 job.reason = Reason.NOT_STARTED

@@ -6,6 +6,10 @@ through its descriptor, created O_EXCL and O_NOFOLLOW, so that nothing planted i
 lives; a directory of ours that nobody locks belonged to a server that was killed, and the
 next server removes it.
 
+While jobs follow each other, the emptied file of one that has ended becomes that of one that
+comes: some file systems take a millisecond for a new inode once many were deleted of late.
+When there is nothing to run, there is nothing in the directory but output.
+
 Output files are named, not unlinked: an unlinked file costs a descriptor for as long as it
 is kept, jobs are kept until somebody deletes them, and a machine's limit of descriptors
 must not be a limit of memory. A finished job's file is closed, and a few that are being
@@ -21,6 +25,9 @@ import stat
 from typing import Protocol
 
 _OPEN_FILES = 32
+_SPARES = 64
+# What a job may have made of its script's file is not waited for, and not followed.
+_REOPEN = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 # Two servers that start at once may meet; that they do it again and again is no chance.
 _ATTEMPTS = 10
 _PREFIX = "rtot-"
@@ -58,8 +65,8 @@ class Storage(Protocol):
     def script_path(self, job_id: int) -> str:
         """The absolute path of a script's file."""
 
-    def remove_script(self, job_id: int) -> None:
-        """Delete a script's file."""
+    def remove_script(self, job_id: int, *, more: bool) -> None:
+        """Delete a script's file. `more`: others are stored or run already."""
 
     def create(self, name: str) -> File:
         """A new, empty file, or raise StorageError."""
@@ -109,12 +116,13 @@ class SpoolFile:
 class Spool:
     """The directory, from its creation to its removal."""
 
-    __slots__ = ("_directory", "_open", "path")
+    __slots__ = ("_directory", "_open", "_spares", "path")
 
     def __init__(self, parent: str) -> None:
         """Create it inside `parent`; OSError when that cannot be done."""
         parent = os.path.abspath(parent)
         self._open: dict[str, int] = {}
+        self._spares: list[str] = []
         for _ in range(_ATTEMPTS):
             name = f"{_PREFIX}{os.geteuid()}-{os.urandom(6).hex()}"
             self.path = os.path.join(parent, name)
@@ -137,7 +145,7 @@ class Spool:
     def store_script(self, job_id: int, script: bytes) -> None:
         name = f"job-{job_id}"
         try:
-            fd = self._open_new(name, os.O_WRONLY, 0o700)
+            fd = self._open_script(name)
             try:
                 rest = memoryview(script)
                 while rest:
@@ -148,6 +156,12 @@ class Spool:
         except OSError as error:
             self.remove(name)
             raise StorageError(_reason(error)) from error
+
+    def _open_script(self, name: str) -> int:
+        if self._spares:
+            self._rename(self._spares.pop(), name)
+            return os.open(name, _REOPEN, dir_fd=self._directory)
+        return self._open_new(name, os.O_WRONLY, 0o700)
 
     def _open_new(self, name: str, access: int, mode: int) -> int:
         """A new file. One of that name was left by a failure or planted by a job, and goes."""
@@ -161,8 +175,41 @@ class Spool:
     def script_path(self, job_id: int) -> str:
         return f"{self.path}/job-{job_id}"
 
-    def remove_script(self, job_id: int) -> None:
-        self.remove(f"job-{job_id}")
+    def remove_script(self, job_id: int, *, more: bool) -> None:
+        name = f"job-{job_id}"
+        if not more:
+            for spare in (name, *self._spares):
+                self.remove(spare)
+            self._spares.clear()
+        elif len(self._spares) < _SPARES and self._has_emptied(name):
+            spare = f"spare-{job_id}"
+            self._rename(name, spare)
+            self._spares.append(spare)
+        else:
+            self.remove(name)
+
+    def _has_emptied(self, name: str) -> bool:
+        """Empty a script's file, if it is still as it was made and nobody has it open."""
+        try:
+            fd = os.open(name, _REOPEN, dir_fd=self._directory)
+        except OSError:
+            return False
+        try:
+            status = os.fstat(fd)
+            if status.st_mode != stat.S_IFREG | 0o700 or status.st_nlink != 1:
+                return False
+            # A lease is given only on what nobody else has open (fcntl(2)).
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            os.ftruncate(fd, 0)
+        except OSError:
+            return False
+        finally:
+            _close(fd)
+        return True
+
+    def _rename(self, name: str, to: str) -> None:
+        os.rename(name, to, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def create(self, name: str) -> SpoolFile:
         try:

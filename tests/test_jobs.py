@@ -17,6 +17,7 @@ from rtot.commands import CloseOutputs, CloseStdin, FindHolders, Report, Signal,
 from rtot.config import Settings
 from rtot.job import SHOWN, TRANSITIONS, Event, IllegalTransitionError, Job, Options, Reason, State
 from rtot.jobs import (
+    STARTING,
     STDIN_BUFFER,
     ClosingError,
     JobTable,
@@ -38,7 +39,7 @@ class Table:
 
     def __init__(self, **settings: object) -> None:
         self.disk = MemoryDisk()
-        self.jobs = JobTable(Settings(**settings), self.disk)  # type: ignore[arg-type]
+        self.jobs = JobTable(Settings(**{"max_starting": 100, **settings}), self.disk)  # type: ignore[arg-type]
         self.world = PaperProcesses(self.jobs)
 
     def submit(self, now: Now = START, **options: object) -> Job:
@@ -140,18 +141,32 @@ def test_first_in_first_out_and_never_too_many() -> None:
     assert [j.id for j in jobs if j.state is State.RUNNING] == [0, 2]
 
 
-def test_few_spawns_a_turn() -> None:
-    table = Table(max_running=100)
-    for _ in range(6):
+def test_one_spawn_a_turn_and_few_that_have_just_begun() -> None:
+    table = Table(max_running=100, max_starting=2)
+    for _ in range(5):
         table.submit()
-    table.jobs.take_changes()
-    first = table.jobs.take_commands(at(0))
-    assert len(first) == 4
-    for command in first:
+    for job_id in range(2):
+        table.jobs.take_changes()
+        assert table.jobs.next_deadline() == 0.0
+        (command,) = table.jobs.take_commands(at(1))
         assert isinstance(command, Spawn)
-        table.jobs.started(command.job, 1000 + command.job.id, at(0))
-    assert table.jobs.next_deadline() == 0.0
-    assert len(table.jobs.take_commands(at(0))) == 2
+        assert command.job.id == job_id
+        table.jobs.started(command.job, 1000 + job_id, at(1))
+    assert table.jobs.take_commands(at(1)) == []
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() == 1 + STARTING
+    # One that has ended makes room, and so does time.
+    for stream in Stream:
+        table.jobs.output_closed(0, stream, at(1.001))
+    table.jobs.exited(0, 0, USAGE, at(1.001))
+    (third,) = table.jobs.take_commands(at(1.002))
+    assert isinstance(third, Spawn)
+    table.jobs.started(third.job, 1002, at(1.002))
+    assert table.jobs.take_commands(at(1.003)) == []
+    (fourth,) = table.jobs.take_commands(at(1 + STARTING))
+    assert isinstance(fourth, Spawn)
+    table.jobs.started(fourth.job, 1003, at(1 + STARTING))
+    assert table.jobs.take_commands(at(1 + STARTING)) == []
 
 
 def test_the_queue_has_an_end() -> None:
@@ -176,7 +191,7 @@ def test_a_script_that_cannot_be_stored_is_no_job(table: Table) -> None:
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_what_cannot_be_started_now_is_started_later(table: Table, order: tuple[int, ...]) -> None:
     jobs = [table.submit() for _ in range(3)]
-    commands = table.jobs.take_commands(at(0))
+    commands = [command for _ in jobs for command in table.jobs.take_commands(at(0))]
     assert [c.job for c in commands if isinstance(c, Spawn)] == jobs
     for index in order:
         table.jobs.deferred(jobs[index], "resource temporarily unavailable", at(0))
@@ -194,7 +209,8 @@ def test_what_cannot_be_started_now_is_started_later(table: Table, order: tuple[
     assert later > retry
     assert table.jobs.take_commands(at(later)) == [Spawn(jobs[0])]
     table.jobs.started(jobs[0], 1, at(later))
-    assert table.jobs.take_commands(at(later)) == [Spawn(jobs[1]), Spawn(jobs[2])]
+    assert table.jobs.take_commands(at(later)) == [Spawn(jobs[1])]
+    assert table.jobs.take_commands(at(later)) == [Spawn(jobs[2])]
 
 
 def test_forget_a_running_job(table: Table) -> None:

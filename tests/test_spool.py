@@ -20,9 +20,9 @@ def test_a_script_is_executable_and_whole(spool: Spool) -> None:
     path = Path(spool.script_path(3))
     assert path.read_bytes() == script
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    spool.remove_script(3)
+    spool.remove_script(3, more=False)
     assert not path.exists()
-    spool.remove_script(3)
+    spool.remove_script(3, more=False)
 
 
 def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_name_that_is_taken_is_no_reason_to_refuse_scripts(spool: Spool) -> No
         spool.store_script(3, b"script")
         assert path.read_bytes() == b"script"
         assert not path.is_symlink()
-        spool.remove_script(3)
+        spool.remove_script(3, more=False)
 
 
 def test_what_jobs_make_in_the_directory_goes_with_it(tmp_path: Path) -> None:
@@ -150,3 +150,49 @@ def test_what_jobs_make_in_the_directory_goes_with_it(tmp_path: Path) -> None:
     (Path(spool.path) / "a" / "b").mkdir(parents=True)
     spool.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_of_a_script_becomes_that_of_the_next(spool: Spool) -> None:
+    for job_id in range(3):
+        spool.store_script(job_id, b"x" * 1000)
+    first = os.stat(spool.script_path(0)).st_ino
+    spool.remove_script(0, more=True)
+    (left,) = set(os.listdir(spool.path)) - {"job-1", "job-2"}
+    assert os.stat(f"{spool.path}/{left}").st_size == 0
+    spool.store_script(3, b"short")
+    status = os.stat(spool.script_path(3))
+    assert (status.st_ino, status.st_mode & 0o777) == (first, 0o700)
+    assert Path(spool.script_path(3)).read_bytes() == b"short"
+    for job_id in (1, 2):
+        spool.remove_script(job_id, more=True)
+    spool.remove_script(3, more=False)
+    assert os.listdir(spool.path) == []
+
+
+def test_a_file_that_somebody_has_is_not_used_again(spool: Spool, tmp_path: Path) -> None:
+    """A process left behind may read its script still, and a job may have kept its own."""
+    for job_id in range(5):
+        spool.store_script(job_id, b"precious")
+    with open(spool.script_path(0), "rb") as reader:
+        spool.remove_script(0, more=True)
+        spool.store_script(5, b"other")
+        assert reader.read() == b"precious"
+    os.link(spool.script_path(1), tmp_path / "kept")
+    spool.remove_script(1, more=True)
+    assert (tmp_path / "kept").read_bytes() == b"precious"
+    os.chmod(spool.script_path(2), 0o755)
+    spool.remove_script(2, more=True)
+    os.unlink(spool.script_path(3))
+    os.mkfifo(spool.script_path(3))
+    spool.remove_script(3, more=True)
+    os.unlink(spool.script_path(4))
+    spool.remove_script(4, more=True)
+    assert sorted(os.listdir(spool.path)) == ["job-5"]
+
+
+def test_few_files_are_kept_for_the_next(spool: Spool) -> None:
+    for job_id in range(100):
+        spool.store_script(job_id, b"x")
+    for job_id in range(99):
+        spool.remove_script(job_id, more=True)
+    assert len(os.listdir(spool.path)) == 65

@@ -85,7 +85,7 @@ class MemoryDisk:
     def script_path(self, job_id: int) -> str:
         return f"/spool/job-{job_id}"
 
-    def remove_script(self, job_id: int) -> None:
+    def remove_script(self, job_id: int, *, more: bool) -> None:
         self.scripts.pop(job_id, None)
 
     def create(self, name: str) -> MemoryFile:

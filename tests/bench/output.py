@@ -1,90 +1,21 @@
-"""Output measured against its floors, each floor measured in the same run, in turns.
+"""Output measured against its floors, each floor measured in the same run, in turns."""
 
-python -m tests.bench.output            all of it, a gigabyte at a time
-python -m tests.bench.output --quick    the same with little, to see that it works
-"""
-
-import argparse
 import os
 import re
 import selectors
-import shutil
-import signal
 import socket
-import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-SECRET = "bench"
+from tests.bench.common import report, serving, timed
+
 WRITER = "import os\nfor _ in range({}):\n    os.write(1, b'x' * 65536)\n"
 TICKER = (
     "import time\ntime.sleep(0.5)\n"
     "for _ in range({}):\n    print(time.monotonic(), flush=True)\n    time.sleep(0.01)\n"
 )
-
-
-class Server:
-    """A server of its own, and the plainest of clients."""
-
-    def __init__(self, directory: Path) -> None:
-        log = directory / "log"
-        with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "rtot", "-a=127.0.0.1:0", f"--spool-dir={directory}"],
-                stderr=stderr,
-                env={**os.environ, "RTOT_SECRET": SECRET},
-            )
-        while not (found := re.search(r'address="(127[^"]+):(\d+)"', log.read_text())):
-            assert self.process.poll() is None
-            time.sleep(0.01)
-        self.address = (found[1], int(found[2]))
-
-    def ask(self, method: str, target: str, body: bytes = b"") -> socket.socket:
-        sock = socket.create_connection(self.address)
-        head = f"{method} {target} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n"
-        head += f"Authorization: rtot {SECRET}\r\nContent-Length: {len(body)}\r\n\r\n"
-        sock.sendall(head.encode() + body)
-        return sock
-
-    def submit(self, program: str, query: str = "") -> bytes:
-        body = f"#!{sys.executable}\n{program}".encode()
-        with self.ask("POST", f"/jobs?{query}", body) as sock:
-            return b"".join(iter(lambda: sock.recv(65536), b""))
-
-    def rss(self) -> int:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+)", status)
-        assert found is not None
-        return int(found[1])
-
-
-@contextmanager
-def serving() -> Iterator[tuple[Server, Path]]:
-    directory = Path(tempfile.mkdtemp(prefix="rtot-bench-"))
-    server = Server(directory)
-    try:
-        yield server, directory
-    finally:
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(60)
-        shutil.rmtree(directory)
-
-
-def timed(call: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
-
-
-def report(name: str, ratios: list[float], goal: str) -> None:
-    low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
-    print(f"{name:34} {middle:8.2f}  ({low:.2f} to {high:.2f})  goal {goal}", flush=True)
 
 
 def swallow(sock: socket.socket) -> int:
@@ -108,15 +39,15 @@ def ingest(blocks: int, rounds: int) -> None:
             floor = timed(lambda: subprocess.run(["sh", "-c", floor_command], check=True))
             target.unlink()
             ratios.append(
-                floor / timed(lambda: server.submit(WRITER.format(blocks), "wait=600&fields="))
+                floor / timed(lambda: server.python(WRITER.format(blocks), "wait=600&fields="))
             )
         report("ingest, of `| cat > file`", ratios, ">= 0.7")
-        report("ingest, growth of RSS in MB", [(server.rss() - before) / 1024], "< 8")
+        report("ingest, growth of RSS in MB", [(server.rss() - before) / 1e6], "<= 8")
 
 
 def download(blocks: int, rounds: int) -> None:
     with serving() as (server, directory):
-        server.submit(WRITER.format(blocks), "wait=600&fields=")
+        server.python(WRITER.format(blocks), "wait=600&fields=")
         size = blocks * 65536
         path = directory / "floor"
         with path.open("wb") as file:
@@ -152,7 +83,7 @@ def download(blocks: int, rounds: int) -> None:
 def follow(followers: int, ticks: int, goal: str) -> None:
     """Delays from a job's write to the client's receive; one follower reads a byte a second."""
     with serving() as (server, _):
-        server.submit(TICKER.format(ticks))
+        server.python(TICKER.format(ticks))
         socks = [server.ask("GET", "/jobs/0/out?follow") for _ in range(followers)]
         slow = server.ask("GET", "/jobs/0/out?follow") if followers > 1 else None
         selector = selectors.DefaultSelector()
@@ -184,18 +115,3 @@ def follow(followers: int, ticks: int, goal: str) -> None:
         assert len(delays) >= followers * ticks * 0.9, len(delays)
         p99 = delays[int(len(delays) * 0.99)] * 1000
         report(f"follow, p99 in ms, {followers} followers", [p99], goal)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    blocks, rounds, ticks = (64, 1, 20) if quick else (16384, 5, 500)
-    ingest(blocks, rounds)
-    download(blocks, rounds)
-    follow(1, ticks, "< 2")
-    follow(5 if quick else 200, ticks, "< 20")
-
-
-if __name__ == "__main__":
-    main()

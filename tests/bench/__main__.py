@@ -1,0 +1,48 @@
+"""All benchmarks: a table of ratios, each against a floor or a peer measured in the same run.
+
+python -m tests.bench                       all of it, in a quarter of an hour
+python -m tests.bench --quick               the same with little, to see that it works
+python -m tests.bench --only load           one of output, load, footprint
+python -m tests.bench --peer NAME=URL       beside another server that speaks the same wire,
+                                            with the secret "bench"
+
+A row: what is measured, the median (and range) of ratios taken in turns, the goal.
+"""
+
+import argparse
+
+from tests.bench import footprint, load, output
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=("output", "load", "footprint"))
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=URL")
+    options = parser.parse_args()
+    peers = dict(peer.split("=", 1) for peer in options.peer)
+    quick = options.quick
+    rounds = 1 if quick else 5
+    if options.only in (None, "load"):
+        seconds = 1 if quick else 3
+        load.jobs(80 if quick else 3000, seconds, rounds, peers)
+        load.requests(2000 if quick else 60_000, seconds, rounds, peers)
+        load.ping(50 if quick else 2000, rounds)
+    if options.only in (None, "footprint"):
+        footprint.start(1 if quick else 11)
+        if quick:
+            footprint.scale(80, 100, 10, 1, 1)
+        else:
+            footprint.scale(100_000, 10_000, 1000, 3, 5)
+    if options.only in (None, "output"):
+        blocks, ticks = (64, 20) if quick else (16384, 500)
+        output.ingest(blocks, rounds)
+        output.download(blocks, rounds)
+        output.follow(1, ticks, "<= 2")
+        output.follow(5 if quick else 200, ticks, "<= 20")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""What all benchmarks share: a server of their own, a load, and rows of a table."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+COMMAND = (sys.executable, "-m", "rtot")
+SECRET = "bench"
+AUTHORIZATION = f"Authorization: rtot {SECRET}"
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """That of every process that is measured: byte code is kept, as an installer would."""
+    environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    cache = directory / "cache"
+    return {**environ, "RTOT_SECRET": SECRET, "PYTHONPYCACHEPREFIX": str(cache)}
+
+
+class Server:
+    """A server of its own, and the plainest of clients."""
+
+    def __init__(self, directory: Path, *flags: str) -> None:
+        log = directory / "log"
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "rtot",
+                    "-a=127.0.0.1:0",
+                    f"--spool-dir={directory}",
+                    *flags,
+                ],
+                stderr=stderr,
+                env=environment(directory),
+            )
+        while not (found := re.search(r'address="(127[^"]+):(\d+)"', log.read_text())):
+            assert self.process.poll() is None
+            time.sleep(0.01)
+        self.address = (found[1], int(found[2]))
+        self.url = f"http://{found[1]}:{found[2]}"
+
+    def ask(self, method: str, target: str, body: bytes = b"") -> socket.socket:
+        sock = socket.create_connection(self.address)
+        head = f"{method} {target} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n"
+        head += f"{AUTHORIZATION}\r\nContent-Length: {len(body)}\r\n\r\n"
+        sock.sendall(head.encode() + body)
+        return sock
+
+    def get(self, target: str) -> bytes:
+        with self.ask("GET", target) as sock:
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+    def submit(self, script: str, query: str = "") -> bytes:
+        with self.ask("POST", f"/jobs?{query}", script.encode()) as sock:
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+    def python(self, program: str, query: str = "") -> bytes:
+        return self.submit(f"#!{sys.executable}\n{program}", query)
+
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        return rss(self.process.pid)
+
+
+def rss(pid: int) -> int:
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+# Where no disk is measured with what is meant.
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+
+@contextmanager
+def scratch(parent: str | None = None) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="rtot-bench-", dir=parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def serving(*flags: str, parent: str | None = None) -> Iterator[tuple[Server, Path]]:
+    with scratch(parent) as directory:
+        server = Server(directory, *flags)
+        try:
+            yield server, directory
+        finally:
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(60)
+
+
+@contextmanager
+def running(command: list[str], port: int, directory: Path) -> Iterator[int]:
+    """Some other server, until it answers; its pid."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=directory,
+        env=environment(directory),
+    ) as process:
+        try:
+            until_listening(port)
+            yield process.pid
+        finally:
+            process.terminate()
+
+
+def until_listening(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def loading(
+    url: str, connections: int, seconds: float, body: str | None
+) -> Iterator["subprocess.Popen[str]"]:
+    """wrk(1) at work, whose report is on its stdout when it has finished."""
+    lua = f'wrk.headers["{AUTHORIZATION.partition(": ")[0]}"] = "rtot {SECRET}"\n'
+    if body is not None:
+        lua += f'wrk.method = "POST"\nwrk.body = "{body}"\n'
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(lua)
+        script.flush()
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "-s", script.name, url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+
+def wrk(url: str, connections: int, seconds: float, *, body: str | None = None) -> float:
+    """Requests a second that wrk(1) gets through; each of them answered with 2xx."""
+    with loading(url, connections, seconds, body) as process:
+        told, _ = process.communicate()
+    assert "Non-2xx" not in told, told
+    found = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    assert found is not None, told
+    return float(found[1])
+
+
+def floor(*words: str) -> float:
+    """What tests.bench.floors measures, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.floors", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)
+
+
+def timed(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def report(name: str, values: list[float], goal: str) -> None:
+    """A row of the table: median and range of what was measured in turns."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    relation, _, limit = goal.partition(" ")
+    met = (
+        "" if not limit else middle >= float(limit) if relation == ">=" else middle <= float(limit)
+    )
+    verdict = {True: "met", False: "MISSED", "": ""}[met]
+    ranges = f"({low:.4g} to {high:.4g})"
+    print(f"{name:58} {middle:8.4g}  {ranges:22} {goal:8} {verdict}", flush=True)
+
+
+def missing(name: str, why: str) -> None:
+    print(f"{name:58}        -  {why}", flush=True)
