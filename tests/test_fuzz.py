@@ -59,8 +59,8 @@ def streams(draw: st.DrawFn) -> bytes:
     return data
 
 
-def serve(pieces: list[bytes]) -> PaperServer:
-    server = PaperServer(SETTINGS)
+def serve(pieces: list[bytes], settings: Settings = SETTINGS) -> PaperServer:
+    server = PaperServer(settings)
     for piece in pieces:
         if piece:
             server.receive(piece)

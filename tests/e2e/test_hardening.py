@@ -430,15 +430,18 @@ def test_an_abandoned_upload_to_a_job_that_does_not_read_is_noticed(start: Start
     rtot = start()
     free = rtot.descriptors() + 3
     rtot.submit(b"sleep 1000", "stdin=open")
-    until(lambda: rtot.descriptors() == free)
+    until(lambda: len(rtot.json("/jobs?state=running")["jobs"]) == 1)
+    until(lambda: rtot.descriptors() == free, "quiet")
     sock = connect(rtot, head("/jobs/0/in", "Content-Length: 100000000"))
     sock.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:
             sock.send(b"x" * 100_000)
-    assert rtot.descriptors() == free + 1
+    until(lambda: rtot.descriptors() == free + 1, "its acceptance")
+    # A mere close would wait behind what was sent, until the keep-alive of TCP finds out.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
-    until(lambda: rtot.descriptors() == free)
+    until(lambda: rtot.descriptors() == free, "its end")
 
 
 def test_a_pooled_connection_does_not_delay_the_end(start: Start) -> None:

@@ -103,7 +103,7 @@ def test_readiness_watchdog_reload_and_end_are_told(start: Start, tmp_path: Path
             pass
         while manager.recv(100) != b"READY=1":
             pass
-        assert "nothing to reload" in rtot.log
+        until(lambda: "nothing to reload" in rtot.log)
         rtot.process.terminate()
         while manager.recv(100) != b"STOPPING=1":
             pass
