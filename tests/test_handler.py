@@ -936,3 +936,30 @@ def test_holders_are_told(face: Face) -> None:
     face.world.obey(at(2))
     answer = face.ask("GET", "/jobs/0?fields=holders")
     assert value(answer)["jobs"][0]["holders"] == [{"pid": 77, "command": "holder"}]
+
+
+def test_output_that_cannot_be_read_any_more() -> None:
+    face = Face(max_memory=10)
+    face.complete(out=b"x" * 100)
+    face.disk.files["0.out"].data = b""
+    answer = face.ask("GET", "/jobs/0")
+    assert answer.status == 500
+    assert b"unreadable output" in answer.body  # type: ignore[operator]
+    for target in ("/jobs", "/jobs/0/events"):
+        body = face.ask("GET", target).body
+        assert not isinstance(body, bytes)
+        assert body.pull(1 << 20) == End(broken=True)
+
+
+def test_a_path_may_be_encoded(face: Face) -> None:
+    assert face.ask("GET", "/%6aobs").status == 200
+    assert face.ask("GET", "/jobs%2f0").status == 404
+
+
+def test_an_address_that_guesses_is_told_to_wait(face: Face) -> None:
+    for _ in range(20):
+        assert face.ask("GET", "/", authorization="rtot guess").status == 401
+    answer = face.ask("GET", "/")
+    assert answer.status == 429
+    assert header(answer, "Retry-After") == "1"
+    assert answer.anonymous

@@ -61,3 +61,8 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     else:
         message = ""
     assert not message or message.isprintable()
+
+
+def test_nothing_between_two_ampersands_is_nothing() -> None:
+    query = Query("&a=1&&b=%20+x&", frozenset({"a", "b"}))
+    assert (query.one("a"), query.one("b"), list(query)) == ("1", "  x", ["a", "b"])

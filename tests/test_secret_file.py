@@ -73,3 +73,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def test_what_a_secret_is() -> None:
     assert is_secret("aB3!~")
     assert not any(map(is_secret, ("", "a b", "a\n", "\xe9", "a\x7f")))
+
+
+def test_a_file_that_cannot_be_read() -> None:
+    # Its first page is never mapped.
+    with pytest.raises(SecretFileError, match="input/output error"):
+        read_secrets("/proc/self/mem")

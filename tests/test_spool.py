@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -36,6 +37,8 @@ def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
     os.mkdir(f"{spool.path}/job-1")
     with pytest.raises(StorageError, match="file exists"):
         spool.store_script(1, b"x")
+    with pytest.raises(StorageError, match="file exists"):
+        spool.create("job-1")
 
 
 def test_a_script_that_cannot_be_stored_leaves_nothing(
@@ -196,3 +199,32 @@ def test_few_files_are_kept_for_the_next(spool: Spool) -> None:
     for job_id in range(99):
         spool.remove_script(job_id, more=True)
     assert len(os.listdir(spool.path)) == 65
+
+
+def test_a_directory_that_another_server_takes_for_a_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is swept between its making and its locking, once before and once after it is opened."""
+    made: list[str] = []
+    mkdir, flock = os.mkdir, fcntl.flock
+
+    def mkdir_and_lose(path: str, mode: int) -> None:
+        made.append(path)
+        mkdir(path, mode)
+        if len(made) == 1:
+            os.rmdir(path)
+
+    def flock_late(fd: int, operation: int) -> None:
+        if len(made) == 2:
+            os.rmdir(made[-1])
+        flock(fd, operation)
+
+    monkeypatch.setattr(os, "mkdir", mkdir_and_lose)
+    monkeypatch.setattr(fcntl, "flock", flock_late)
+    spool = Spool(str(tmp_path))
+    assert len(made) == 3
+    assert os.listdir(tmp_path) == [os.path.basename(made[2])]
+    spool.close()
+    monkeypatch.setattr(fcntl, "flock", lambda *_: os.rmdir(made[-1]))
+    with pytest.raises(BlockingIOError):
+        Spool(str(tmp_path))

@@ -221,3 +221,10 @@ def test_output_that_cannot_be_had_any_more_is_not_told_as_less() -> None:
     log.remove()
     with pytest.raises(UnreadableError):
         wire.whole(small, ("out",), "")
+
+
+def test_output_that_is_partly_in_memory() -> None:
+    log = OutputLog(MemoryDisk(), "7", limit=1 << 30, memory=10)
+    log.append(Stream.OUT, b"x" * 20, 1)
+    log.append(Stream.OUT, b"tail", 2)
+    assert rendered(Job(7, Options(), log, 1))["out"] == "x" * 20 + "tail"
