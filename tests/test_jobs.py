@@ -732,3 +732,26 @@ class JobTableMachine(RuleBasedStateMachine):
 
 
 TestJobTable = JobTableMachine.TestCase
+
+
+@pytest.mark.parametrize("step", [-365 * 86400, 365 * 86400])
+def test_a_wall_clock_that_is_stepped_moves_no_deadline(step: int) -> None:
+    table = Table(ttl=60.0)
+    job = table.submit(at(0), timeout=5.0)
+    table.world.obey(at(0))
+    table.jobs.output(0, Stream.OUT, b"before", at(0))
+    stepped = Now(4.0, at(4).wall + step * 1_000_000_000)
+    table.jobs.expire(stepped)
+    table.world.obey(stepped)
+    assert job.state is State.RUNNING
+    table.jobs.output(0, Stream.OUT, b"after", stepped)
+    due = Now(5.0, stepped.wall + 1)
+    table.jobs.expire(due)
+    table.world.obey(due)
+    assert (job.state, job.reason) == (State.COMPLETE, Reason.TIMEOUT)
+    assert job.log.read(Stream.OUT, 0, 99) == b"beforeafter"
+    assert [job.log.arrival(i).wall for i in range(2)] == [at(0).wall, stepped.wall]
+    table.jobs.expire(Now(64.0, stepped.wall))
+    assert table.jobs.get(0) is job
+    table.jobs.expire(Now(65.0, stepped.wall))
+    assert table.jobs.get(0) is None
