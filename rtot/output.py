@@ -107,9 +107,16 @@ class _Log:
         return self._file, self._stored - offset
 
     def seal(self) -> None:
-        self._tail = bytes(self._tail)
+        if isinstance(self._tail, bytes):
+            # It is sealed already.
+            return
         if self._file is not None:
+            # Who has a file needs no memory any more.
+            moved = self._file.append(bytes(self._tail))
+            self._stored += moved
+            self._tail = self._tail[moved:]
             self._file.seal()
+        self._tail = bytes(self._tail)
 
     def remove(self) -> None:
         self._tail = b""

@@ -4,7 +4,7 @@ python -m tests.soak --seconds 600
 
 200 idle connections, 50 slow ones, a steady load of requests, 20 jobs a second, and kill -9
 of random jobs. At the end descriptors, children and files are as many as at the beginning,
-and resident memory is what it was after the first tenth of the time.
+and resident memory is what it was after the first tenth of the time, within a megabyte.
 """
 
 import argparse

@@ -44,6 +44,8 @@ def test_what_is_beyond_memory_is_in_a_file() -> None:
     assert log.stored(Stream.OUT, 13) is None
     log.seal()
     assert disk.files["7.out"].sealed
+    assert disk.files["7.out"].data == b"0123456789abcd"
+    assert log.read(Stream.OUT, 13, 99) == b"d"
     log.remove()
     assert disk.files == {}
     with pytest.raises(UnreadableError):
@@ -218,3 +220,14 @@ def test_a_slow_reader_reads_what_a_fast_one_does(pieces: list[bytes], step: int
     while rest := log.read(Stream.OUT, len(fast), 99):
         fast += rest
     assert slow == fast == b"".join(pieces)
+
+
+def test_what_does_not_fit_at_the_end_stays_in_memory() -> None:
+    disk = MemoryDisk()
+    log = OutputLog(disk, "7", limit=1000, memory=10)
+    log.append(Stream.OUT, b"0123456789abc", 1)
+    log.append(Stream.OUT, b"defg", 2)
+    disk.room = 1
+    log.seal()
+    assert disk.files["7.out"].data == b"0123456789abcd"
+    assert log.read(Stream.OUT, 0, 99) + log.read(Stream.OUT, 14, 99) == b"0123456789abcdefg"
