@@ -41,16 +41,12 @@ from rtot.job import (
     Usage,
 )
 from rtot.output import OutputLog, Stream
+from rtot.queue import Queue
 from rtot.spool import Storage
 from rtot.stop import Look, Order, Scope, Stop
 
-# A job that was started takes the processor for about so long, in seconds, before it waits for
-# something, or has ended: more at a time would only get into each other's way.
-STARTING = 0.02
 # How much a job's stdin may have pending before its sender has to wait.
 STDIN_BUFFER = 64 * 1024
-_FIRST_RETRY = 0.1
-_LONGEST_RETRY = 2.0
 
 
 class QueueFullError(Exception):
@@ -85,11 +81,9 @@ class JobTable:
         self._order: list[int] = []
         self._forgotten: dict[int, Job] = {}
         self._unfinished: dict[int, Job] = {}
-        self._queue: deque[Job] = deque()
+        self._queue = Queue(settings.max_starting)
         self._queued = 0
         self._busy = 0
-        # Until when those who were started last count as starting, in order.
-        self._starting: dict[int, float] = {}
         self._next_id = 0
         self._keys: dict[str, int] = {}
         self._done: deque[tuple[float, int]] = deque()
@@ -98,8 +92,6 @@ class JobTable:
         self._job_deadlines: Deadlines[int] = Deadlines()
         self._stops: Deadlines[Stop] = Deadlines()
         self._stopping: dict[int, list[Stop]] = {}
-        self._retry_at = 0.0
-        self._retry_after = 0.0
         self._disk_full = False
         self._closing = False
 
@@ -154,7 +146,7 @@ class JobTable:
         job = Job(job_id, options, log, now.wall)
         self._jobs[job_id] = self._unfinished[job_id] = job
         self._order.append(job_id)
-        self._queue.append(job)
+        self._queue.add(job)
         self._queued += 1
         if key is not None:
             job.key = key
@@ -284,8 +276,7 @@ class JobTable:
         job.run = Run(pid, now.monotonic, Stdin() if job.options.stdin_open else None)
         if job.timeout is not None:
             job.run.timeout_at = now.monotonic + job.timeout
-        self._retry_after = 0.0
-        self._starting[job.id] = now.monotonic + STARTING
+        self._queue.started(job, now.monotonic)
         self._transition(job, Event.STARTED, now)
         self._arm(job)
 
@@ -297,16 +288,9 @@ class JobTable:
 
     def deferred(self, job: Job, failure: str, now: Now) -> None:
         """The job's process could not be started for want of something that may come back."""
-        if not self._retry_after:
+        if self._queue.put_back(job, now.monotonic):
             self._commands.append(Report(f"cannot start jobs for now: {failure}"))
-        self._retry_after = min(max(_FIRST_RETRY, self._retry_after * 2), _LONGEST_RETRY)
-        self._retry_at = now.monotonic + self._retry_after
         self._transition(job, Event.DEFERRED, now)
-        # Behind those that were put back before it in the same turn.
-        ahead = []
-        while self._queue and self._queue[0].id < job.id:
-            ahead.append(self._queue.popleft())
-        self._queue.extendleft(reversed([*ahead, job]))
 
     def output(self, job_id: int, stream: Stream, data: bytes, now: Now) -> None:
         """The job wrote `data`."""
@@ -340,7 +324,7 @@ class JobTable:
         job.usage = usage
         if job.run.stdin is not None:
             self._close_stdin(job, job.run.stdin)
-        self._starting.pop(job_id, None)
+        self._queue.ended(job_id)
         job.run.timeout_at = None
         job.run.drain_at = now.monotonic + self._settings.drain
         self._transition(job, Event.EXITED, now)
@@ -410,29 +394,20 @@ class JobTable:
         if self._settings.ttl is not None and self._done:
             times.append(self._done[0][0] + self._settings.ttl)
         if self._queued and self._busy < self._settings.max_running:
-            first = next(iter(self._starting.values()), 0.0)
-            crowded = len(self._starting) >= self._settings.max_starting
-            times.append(max(self._retry_at, first) if crowded else self._retry_at)
+            times.append(self._queue.next_time())
         return min((t for t in times if t is not None), default=None)
 
     def take_commands(self, now: Now) -> list[Command]:
-        """What is to be done, in this order; at most one Spawn is among it."""
+        """What is to be done, in this order; at most one Spawn is among it.
+
+        It takes a millisecond in which nobody else is served.
+        """
         commands, self._commands = self._commands, []
-        while self._starting and next(iter(self._starting.values())) <= now.monotonic:
-            del self._starting[next(iter(self._starting))]
-        while (
-            self._queue
-            and self._busy < self._settings.max_running
-            and len(self._starting) < self._settings.max_starting
-            and self._retry_at <= now.monotonic
-        ):
-            job = self._queue.popleft()
-            # A job that was deleted or killed while it waited is still in the queue.
-            if job.state is State.NEW:
+        if self._busy < self._settings.max_running:
+            job = self._queue.take(now.monotonic)
+            if job is not None:
                 self._transition(job, Event.DISPATCHED, now)
                 commands.append(Spawn(job))
-                # It takes a millisecond in which nobody else is served.
-                break
         return commands
 
     def take_changes(self) -> set[int]:

@@ -17,7 +17,6 @@ from rtot.commands import CloseOutputs, CloseStdin, FindHolders, Report, Signal,
 from rtot.config import Settings
 from rtot.job import SHOWN, TRANSITIONS, Event, IllegalTransitionError, Job, Options, Reason, State
 from rtot.jobs import (
-    STARTING,
     STDIN_BUFFER,
     ClosingError,
     JobTable,
@@ -26,6 +25,7 @@ from rtot.jobs import (
     StdinClosedError,
 )
 from rtot.output import Stream
+from rtot.queue import STARTING
 from rtot.spool import StorageError
 from rtot.stop import Scope
 from tests.world import USAGE, MemoryDisk, PaperProcesses, at
