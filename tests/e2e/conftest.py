@@ -17,6 +17,8 @@ SECRET = "sup"
 PATIENCE = 30.0
 # What the jobs of this run have in their environment, and those of another run do not.
 SESSION = f"rtot-e2e-{os.getpid()}"
+# A shell that runs the tests in the background has it ignored, which curl would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 _IS_TARGET = re.compile(r"/(jobs|ping|nope)\b")
 
 
