@@ -39,7 +39,7 @@ class RequestReader:
         self._scanner = HeadScanner(settings)
         self._left = 0
         self._chunks: ChunkedScanner | None = None
-        self._content: list[bytes] | None = None
+        self._content = bytearray()
         self.ended = False
         """Whether the peer will send no more."""
         self.more = False
@@ -82,7 +82,7 @@ class RequestReader:
             del buffer[:found]
         self._left = head.request.content_length or 0
         self._chunks = ChunkedScanner(self._settings, None) if head.chunked else None
-        self._content = None
+        self._content = bytearray()
         self.more = False
         return head
 
@@ -102,14 +102,12 @@ class RequestReader:
         Raises RefusedError.
         """
         data = self.take_body(_MOST_SCANNED)
-        if self._content is None:
-            self._content = []
-        if data:
-            self._content.append(data)
+        # In one piece, however small those were that it came in.
+        self._content += data
         if not self.body_ended:
             return None, bool(data)
-        whole = b"".join(self._content)
-        self._content = None
+        whole = bytes(self._content)
+        self._content = bytearray()
         return (
             Request(
                 request.method,

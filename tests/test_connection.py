@@ -557,3 +557,17 @@ def test_too_many_connections() -> None:
     output = drain(connection)
     assert output.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nRetry-After: 1\r\n" in output
+
+
+def test_a_body_that_drips_costs_what_it_is_long() -> None:
+    connection, _ = asked(request("POST", "/jobs", b"x" * 3000)[:-3000])
+    connection.read_body(10_000, at(1))
+    for _ in range(2999):
+        connection.receive_data(b"x", at(2))
+        assert connection.next_request(at(2)) is None
+    assert len(connection._reader._content) == 2999
+    connection.receive_data(b"x", at(2))
+    whole = connection.next_request(at(2))
+    assert whole is not None
+    assert whole.body == b"x" * 3000
+    assert len(connection._reader._content) == 0
