@@ -67,10 +67,6 @@ class RequestReader:
         known = self._heads.recall(buffer) if self._scanner.at_start else None
         if known is not None:
             length, head = known
-            if length == len(buffer):
-                buffer.clear()
-            else:
-                del buffer[:length]
         else:
             found = self._scanner.scan(buffer)
             if found is None:
@@ -78,8 +74,8 @@ class RequestReader:
                     raise RefusedError(400, "the request ends in its head")
                 return None
             self._scanner.restart()
-            head = self._heads.read(bytes(buffer[:found]))
-            del buffer[:found]
+            length, head = found, self._heads.read(bytes(buffer[:found]))
+        del buffer[:length]
         self._left = head.request.content_length or 0
         self._chunks = ChunkedScanner(self._settings, None) if head.chunked else None
         self._content = bytearray()
@@ -108,17 +104,7 @@ class RequestReader:
             return None, bool(data)
         whole = bytes(self._content)
         self._content = bytearray()
-        return (
-            Request(
-                request.method,
-                request.target,
-                request.fields,
-                request.content_length,
-                whole,
-                request.http_1_0,
-            ),
-            True,
-        )
+        return request._replace(body=whole), True
 
     def take_body(self, most: int) -> bytes:
         """Content that has arrived: about `most` bytes of it. Raises RefusedError."""
