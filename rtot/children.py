@@ -16,7 +16,6 @@ from rtot.commands import (
     FindHolders,
     Report,
     Signal,
-    Spawn,
     Survey,
     WriteStdin,
 )
@@ -169,8 +168,6 @@ class Children:
         match command:
             case Signal():
                 pass
-            case Spawn(job):
-                self._spawn(job, now)
             case Survey(stop, scope):
                 found = self._processes.find(Target(stop.job_id, stop.pid, scope))
                 self._jobs.surveyed(stop, found, now)
@@ -188,7 +185,8 @@ class Children:
             case Report(text):
                 self._log.warning(now, text)
 
-    def _spawn(self, job: Job, now: Now) -> None:
+    def start(self, job: Job, now: Now) -> None:
+        """Spawn the job's process, and tell the table what came of it."""
         options = job.options
         prefix = self._settings.launcher(options.launcher) if options.launcher else ()
         argv = (*(prefix or ()), self._jobs.script_path(job), *options.args)

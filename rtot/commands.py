@@ -7,14 +7,7 @@ start, a millisecond each.
 from signal import Signals
 from typing import NamedTuple
 
-from rtot.job import Job
 from rtot.stop import Scope, Stop
-
-
-class Spawn(NamedTuple):
-    """Start the job's process; the outcome is `started`, `not_started` or `deferred`."""
-
-    job: Job
 
 
 class Signal(NamedTuple):
@@ -62,4 +55,4 @@ class Report(NamedTuple):
     text: str
 
 
-Command = Spawn | Signal | Survey | FindHolders | CloseOutputs | WriteStdin | CloseStdin | Report
+Command = Signal | Survey | FindHolders | CloseOutputs | WriteStdin | CloseStdin | Report

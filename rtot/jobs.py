@@ -2,7 +2,7 @@
 
 It decides and does nothing. What the world did comes in as facts (`started`, `output`,
 `exited`), what people want as calls (`submit`, `forget`, `kill`), and what the world should
-do goes out as commands that are data (`Spawn`, `Signal`, …). Time is an argument. A fact
+do goes out as commands that are data (`Signal`, `Survey`, …). Time is an argument. A fact
 about a job that nobody knows any more is no error: the world is slower than a DELETE.
 """
 
@@ -19,7 +19,6 @@ from rtot.commands import (
     FindHolders,
     Report,
     Signal,
-    Spawn,
     Survey,
     WriteStdin,
 )
@@ -69,8 +68,8 @@ class JobTable:
     """All jobs of one server.
 
     The owner's duty, each turn: report facts, call `expire` when `next_deadline` has come,
-    carry out `take_commands` and report their outcomes, and wake those who wait for one of
-    `take_changes`.
+    carry out `take_commands` and report their outcomes, wake those who wait for one of
+    `take_changes`, and start `take_job`.
     """
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
@@ -387,7 +386,7 @@ class JobTable:
                 self._retire(self._done.popleft()[1], now)
 
     def next_deadline(self) -> float | None:
-        """When `expire` or `take_commands` will next have something to do (monotonic)."""
+        """When there will next be something to do in a turn (monotonic)."""
         if self._commands or self._changes:
             return 0.0
         times = [self._job_deadlines.next(), self._stops.next()]
@@ -397,18 +396,22 @@ class JobTable:
             times.append(self._queue.next_time())
         return min((t for t in times if t is not None), default=None)
 
-    def take_commands(self, now: Now) -> list[Command]:
-        """What is to be done, in this order; at most one Spawn is among it.
-
-        It takes a millisecond in which nobody else is served.
-        """
+    def take_commands(self) -> list[Command]:
+        """What is to be done, in this order."""
         commands, self._commands = self._commands, []
-        if self._busy < self._settings.max_running:
-            job = self._queue.take(now.monotonic)
-            if job is not None:
-                self._transition(job, Event.DISPATCHED, now)
-                commands.append(Spawn(job))
         return commands
+
+    def take_job(self, now: Now) -> Job | None:
+        """The job that is to be started now, if there is one.
+
+        The outcome is `started`, `not_started` or `deferred`.
+        """
+        if self._busy >= self._settings.max_running:
+            return None
+        job = self._queue.take(now.monotonic)
+        if job is not None:
+            self._transition(job, Event.DISPATCHED, now)
+        return job
 
     def take_changes(self) -> set[int]:
         """The jobs that have changed since the last call."""

@@ -1,9 +1,10 @@
 """The loop: sole owner of the selector and of the clock.
 
-One turn has five phases: observe what the kernel has to tell, expire what is due, decide
-what requests mean, act on the world, flush what clients will take. Cores are told facts and
-asked for what they want; none of them calls back. Work in a turn is bounded for every
-descriptor, and what is left over is first in the next turn, for which nobody is waited for.
+One turn has six phases: observe what the kernel has to tell, expire what is due, decide what
+requests mean, act on the world, flush what clients will take, start a job. Cores are told
+facts and asked for what they want; none of them calls back. Work in a turn is bounded for
+every descriptor, and what is left over is first in the next turn, for which nobody is waited
+for. To start a job is part of acting, and comes last because it alone takes long.
 """
 
 import gc
@@ -18,7 +19,6 @@ from rtot.children import Children, InputPipe, OutputPipe
 from rtot.client import Client
 from rtot.clients import Clients
 from rtot.clock import Now
-from rtot.commands import Spawn
 from rtot.config import Settings
 from rtot.handler import Handler
 from rtot.jobs import JobTable
@@ -126,6 +126,7 @@ class Server:
         self._act(now)
         # The log tells how long an answer took, this turn's work included.
         self._clients.flush(self._jobs.take_changes(), read_clock())
+        self._start()
 
     def _patience(self, now: Now) -> float | None:
         """How long the selector may wait: until the nearest deadline, or not at all."""
@@ -189,10 +190,19 @@ class Server:
             self._log.info(now, "ending", request="DELETE /")
             self._end(1, now)
         self._children.begin_turn()
-        while commands := self._jobs.take_commands(now):
+        while commands := self._jobs.take_commands():
             self._children.carry_out(commands, now)
-            if any(isinstance(command, Spawn) for command in commands):
-                break
+
+    def _start(self) -> None:
+        """Start a job, which takes a millisecond: nobody's answer waits for it."""
+        now = read_clock()
+        job = self._jobs.take_job(now)
+        if job is None:
+            return
+        try:
+            self._children.start(job, now)
+        except Exception as failure:
+            self._log.confess(failure, now)
 
     def _listen(self, now: Now) -> None:
         self._listen_at = None

@@ -34,7 +34,7 @@ TABLE = {
     "incoming": "config framing heads messages",
     "outgoing": "clock fields messages",
     "job": "output",
-    "commands": "job stop",
+    "commands": "stop",
     "queue": "job",
     "jobs": "clock commands config deadlines job output queue spool stop",
     "wire": "job output",
@@ -51,7 +51,7 @@ TABLE = {
     "tls": "client config connection messages",
     "clients": "answers client clock config connection deadlines handler heads jobs listeners log"
     " messages",
-    "server": "__init__ children client clients clock commands config handler jobs listeners log"
+    "server": "__init__ children client clients clock config handler jobs listeners log"
     " notify process reload",
     "cli": "__init__ auth clients config handler jobs listeners log notify process reload"
     " secret_file server spool tls",

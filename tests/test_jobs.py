@@ -13,7 +13,7 @@ from hypothesis.stateful import (
 )
 
 from rtot.clock import Now
-from rtot.commands import CloseOutputs, CloseStdin, FindHolders, Report, Signal, Spawn, WriteStdin
+from rtot.commands import CloseOutputs, CloseStdin, FindHolders, Report, Signal, WriteStdin
 from rtot.config import Settings
 from rtot.job import SHOWN, TRANSITIONS, Event, IllegalTransitionError, Job, Options, Reason, State
 from rtot.jobs import (
@@ -78,7 +78,7 @@ def test_a_job_that_just_runs(table: Table) -> None:
     job = table.submit(at(1))
     assert (job.id, job.state, job.create) == (0, State.NEW, at(1).wall)
     assert table.disk.scripts == {0: SCRIPT}
-    assert table.jobs.take_commands(at(2)) == [Spawn(job)]
+    assert table.jobs.take_job(at(2)) is job
     table.jobs.started(job, 1000, at(2))
     table.jobs.output(0, Stream.OUT, b"hi\n", at(3))
     table.jobs.exited(0, 3 << 8, USAGE, at(4))
@@ -111,7 +111,7 @@ def test_a_held_pipe_is_waited_for_only_so_long(table: Table) -> None:
     assert table.jobs.next_deadline() == 2.0
     table.jobs.expire(at(2))
     assert job.state is State.HELD
-    assert table.jobs.take_commands(at(2)) == [FindHolders(0)]
+    assert table.jobs.take_commands() == [FindHolders(0)]
     table.jobs.holders_found(0, {42: "sleep"})
     assert job.holders == {42: "sleep"}
     table.jobs.output(0, Stream.OUT, b"late", at(3))
@@ -124,7 +124,7 @@ def test_a_held_pipe_is_waited_for_only_so_long(table: Table) -> None:
 
 def test_a_job_that_cannot_start(table: Table) -> None:
     job = table.submit()
-    table.jobs.take_commands(at(1))
+    assert table.jobs.take_job(at(1)) is job
     table.jobs.not_started(job, "fork/exec x: no such file or directory", at(1))
     assert (job.state, job.reason) == (State.COMPLETE, Reason.NOT_STARTED)
     assert job.failed
@@ -141,32 +141,32 @@ def test_first_in_first_out_and_never_too_many() -> None:
     assert [j.id for j in jobs if j.state is State.RUNNING] == [0, 2]
 
 
-def test_one_spawn_a_turn_and_few_that_have_just_begun() -> None:
+def test_few_jobs_that_have_just_begun() -> None:
     table = Table(max_running=100, max_starting=2)
     for _ in range(5):
         table.submit()
     for job_id in range(2):
         table.jobs.take_changes()
         assert table.jobs.next_deadline() == 0.0
-        (command,) = table.jobs.take_commands(at(1))
-        assert isinstance(command, Spawn)
-        assert command.job.id == job_id
-        table.jobs.started(command.job, 1000 + job_id, at(1))
-    assert table.jobs.take_commands(at(1)) == []
+        job = table.jobs.take_job(at(1))
+        assert job is not None
+        assert job.id == job_id
+        table.jobs.started(job, 1000 + job_id, at(1))
+    assert table.jobs.take_job(at(1)) is None
     table.jobs.take_changes()
     assert table.jobs.next_deadline() == 1 + STARTING
     # One that has ended makes room, and so does time.
     for stream in Stream:
         table.jobs.output_closed(0, stream, at(1.001))
     table.jobs.exited(0, 0, USAGE, at(1.001))
-    (third,) = table.jobs.take_commands(at(1.002))
-    assert isinstance(third, Spawn)
-    table.jobs.started(third.job, 1002, at(1.002))
-    assert table.jobs.take_commands(at(1.003)) == []
-    (fourth,) = table.jobs.take_commands(at(1 + STARTING))
-    assert isinstance(fourth, Spawn)
-    table.jobs.started(fourth.job, 1003, at(1 + STARTING))
-    assert table.jobs.take_commands(at(1 + STARTING)) == []
+    third = table.jobs.take_job(at(1.002))
+    assert third is not None
+    table.jobs.started(third, 1002, at(1.002))
+    assert table.jobs.take_job(at(1.003)) is None
+    fourth = table.jobs.take_job(at(1 + STARTING))
+    assert fourth is not None
+    table.jobs.started(fourth, 1003, at(1 + STARTING))
+    assert table.jobs.take_job(at(1 + STARTING)) is None
 
 
 def test_the_queue_has_an_end() -> None:
@@ -191,26 +191,25 @@ def test_a_script_that_cannot_be_stored_is_no_job(table: Table) -> None:
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_what_cannot_be_started_now_is_started_later(table: Table, order: tuple[int, ...]) -> None:
     jobs = [table.submit() for _ in range(3)]
-    commands = [command for _ in jobs for command in table.jobs.take_commands(at(0))]
-    assert [c.job for c in commands if isinstance(c, Spawn)] == jobs
+    assert [table.jobs.take_job(at(0)) for _ in jobs] == jobs
     for index in order:
         table.jobs.deferred(jobs[index], "resource temporarily unavailable", at(0))
-    reports = table.jobs.take_commands(at(0))
+    reports = table.jobs.take_commands()
     assert reports == [Report("cannot start jobs for now: resource temporarily unavailable")]
     table.jobs.take_changes()
     retry = table.jobs.next_deadline()
     assert retry is not None
     assert retry > 0
-    assert table.jobs.take_commands(at(retry)) == [Spawn(jobs[0])]
+    assert table.jobs.take_job(at(retry)) is jobs[0]
     table.jobs.deferred(jobs[0], "again", at(retry))
     table.jobs.take_changes()
     later = table.jobs.next_deadline()
     assert later is not None
     assert later > retry
-    assert table.jobs.take_commands(at(later)) == [Spawn(jobs[0])]
+    assert table.jobs.take_job(at(later)) is jobs[0]
     table.jobs.started(jobs[0], 1, at(later))
-    assert table.jobs.take_commands(at(later)) == [Spawn(jobs[1])]
-    assert table.jobs.take_commands(at(later)) == [Spawn(jobs[2])]
+    assert table.jobs.take_job(at(later)) is jobs[1]
+    assert table.jobs.take_job(at(later)) is jobs[2]
 
 
 def test_forget_a_running_job(table: Table) -> None:
@@ -240,7 +239,7 @@ def test_forget_a_queued_job() -> None:
     table.world.obey(at(0))
     table.jobs.forget(second, at(1))
     table.world.end(0, 0, at(2))
-    assert table.jobs.take_commands(at(2)) == []
+    assert table.jobs.take_job(at(2)) is None
     assert set(table.disk.scripts) == set()
 
 
@@ -261,9 +260,7 @@ def test_forget_a_job_that_is_held_by_somebody_spared(table: Table) -> None:
     table.world.alive.clear()
     table.world.obey(at(2))
     table.jobs.forget(job, at(3), tree=False)
-    assert [c.scope for c in table.jobs.take_commands(at(3)) if isinstance(c, Signal)] == [
-        Scope.GROUP
-    ]
+    assert [c.scope for c in table.jobs.take_commands() if isinstance(c, Signal)] == [Scope.GROUP]
     table.jobs.expire(at(3.1))
     table.world.obey(at(3.1))
     assert CloseOutputs(0) in table.world.commands
@@ -273,7 +270,7 @@ def test_forget_a_job_that_is_held_by_somebody_spared(table: Table) -> None:
 def test_a_forgotten_job_that_is_held_is_let_go(table: Table) -> None:
     job = table.run()
     table.jobs.forget(job, at(0))
-    table.jobs.take_commands(at(0))
+    table.jobs.take_commands()
     table.jobs.exited(0, 15, USAGE, at(1))
     table.jobs.expire(at(2))
     table.world.alive.clear()
@@ -423,24 +420,24 @@ def test_stdin(table: Table) -> None:
     job = table.run(stdin_open=True)
     assert table.jobs.stdin_room(job) == STDIN_BUFFER
     table.jobs.write_stdin(job, b"hello")
-    assert table.jobs.take_commands(at(0)) == [WriteStdin(0)]
+    assert table.jobs.take_commands() == [WriteStdin(0)]
     assert table.jobs.stdin_pending(0) == b"hello"
     assert table.jobs.stdin_room(job) == STDIN_BUFFER - 5
     table.jobs.write_stdin(job, b"!")
-    assert table.jobs.take_commands(at(0)) == []
+    assert table.jobs.take_commands() == []
     table.jobs.stdin_written(0, 4)
     table.jobs.end_stdin(job)
     with pytest.raises(StdinClosedError):
         table.jobs.write_stdin(job, b"x")
-    assert table.jobs.take_commands(at(0)) == []
+    assert table.jobs.take_commands() == []
     table.jobs.stdin_written(0, 2)
-    assert table.jobs.take_commands(at(0)) == [CloseStdin(0)]
+    assert table.jobs.take_commands() == [CloseStdin(0)]
 
 
 def test_stdin_that_is_empty_is_closed_at_once(table: Table) -> None:
     job = table.run(stdin_open=True)
     table.jobs.end_stdin(job)
-    assert table.jobs.take_commands(at(0)) == [CloseStdin(0)]
+    assert table.jobs.take_commands() == [CloseStdin(0)]
 
 
 def test_stdin_that_the_job_closed(table: Table) -> None:
@@ -471,11 +468,11 @@ def test_a_full_disk_is_reported_once_until_there_is_room() -> None:
     table.disk.room = 0
     for _ in range(3):
         table.jobs.output(0, Stream.OUT, b"x", at(1))
-    assert len([c for c in table.jobs.take_commands(at(1)) if isinstance(c, Report)]) == 1
+    assert len([c for c in table.jobs.take_commands() if isinstance(c, Report)]) == 1
     table.disk.room = 1
     for _ in range(2):
         table.jobs.output(0, Stream.OUT, b"x", at(1))
-    assert len([c for c in table.jobs.take_commands(at(1)) if isinstance(c, Report)]) == 1
+    assert len([c for c in table.jobs.take_commands() if isinstance(c, Report)]) == 1
 
 
 def test_shutdown() -> None:
@@ -605,16 +602,19 @@ class JobTableMachine(RuleBasedStateMachine):
 
     @rule(defer=st.booleans(), fail=st.booleans())
     def act(self, defer: bool, fail: bool) -> None:
-        for command in self.table.take_commands(self.now):
-            if isinstance(command, Spawn) and defer:
-                self.table.deferred(command.job, "not now", self.now)
-            elif isinstance(command, Spawn) and fail:
-                self.started_in_order.append(command.job.id)
-                self.table.not_started(command.job, "fork/exec: no", self.now)
-            else:
-                if isinstance(command, Spawn):
-                    self.started_in_order.append(command.job.id)
-                self.world._obey(command, self.now)
+        for command in self.table.take_commands():
+            self.world._obey(command, self.now)
+        job = self.table.take_job(self.now)
+        if job is None:
+            return
+        if defer:
+            self.table.deferred(job, "not now", self.now)
+            return
+        self.started_in_order.append(job.id)
+        if fail:
+            self.table.not_started(job, "fork/exec: no", self.now)
+        else:
+            self.world.start(job, self.now)
 
     @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 6.0]))
     def wait(self, seconds: float) -> None:

@@ -11,7 +11,6 @@ from rtot.commands import (
     FindHolders,
     Report,
     Signal,
-    Spawn,
     Survey,
     WriteStdin,
 )
@@ -107,17 +106,24 @@ class PaperProcesses:
         """Whether processes ignore everything but KILL."""
 
     def obey(self, now: Now) -> None:
-        """Carry out all commands, until there are no more."""
-        while commands := self.jobs.take_commands(now):
+        """Carry out all commands and start all jobs, until there are no more."""
+        while True:
+            commands = self.jobs.take_commands()
             for command in commands:
                 self.commands.append(command)
                 self._obey(command, now)
+            job = self.jobs.take_job(now)
+            if job is not None:
+                self.start(job, now)
+            elif not commands:
+                return
+
+    def start(self, job: Job, now: Now) -> None:
+        self.jobs.started(job, 1000 + job.id, now)
+        self.alive[job.id] = job
 
     def _obey(self, command: Command, now: Now) -> None:
         match command:
-            case Spawn(job):
-                self.jobs.started(job, 1000 + job.id, now)
-                self.alive[job.id] = job
             case Signal(stop, number, _):
                 found = self._found(stop.job_id)
                 self.jobs.signalled(stop, found, number)

@@ -268,3 +268,13 @@ def test_many_servers_start_at_once(tmp_path: Path) -> None:
         server.terminate()
     assert [server.wait(PATIENCE) for server in servers] == [0] * 6
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_answer_waits_for_a_spawn(rtot: Rtot) -> None:
+    """A spawn that takes two seconds: who asked before it began has the answer already."""
+    with injected(rtot, "clone,clone3,vfork", "delay_enter=2000000"):
+        begin = time.monotonic()
+        assert status(rtot, "/jobs", "-d", "echo late") == b"201"
+        assert time.monotonic() - begin < 1.5
+        assert rtot.json("/jobs/0?wait=30")["jobs"][0]["out"] == "late\n"
+        assert time.monotonic() - begin > 2
