@@ -6,7 +6,7 @@ through its descriptor, created O_EXCL and O_NOFOLLOW, so that nothing planted i
 lives; a directory of ours that nobody locks belonged to a server that was killed, and the
 next server removes it.
 
-While jobs follow each other, the emptied file of one that has ended becomes that of one that
+While jobs follow each other, the script's file of one that has ended becomes that of one that
 comes: some file systems take a millisecond for a new inode once many were deleted of late.
 When there is nothing to run, there is nothing in the directory but output.
 
@@ -25,7 +25,9 @@ import stat
 from typing import Protocol
 
 _OPEN_FILES = 32
+# How many scripts that have been run are kept for their files, and of what size.
 _SPARES = 64
+_SPARE_SIZE = 64 * 1024
 # What a job may have made of its script's file is not waited for, and not followed.
 _REOPEN = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 # Two servers that start at once may meet; that they do it again and again is no chance.
@@ -116,13 +118,14 @@ class SpoolFile:
 class Spool:
     """The directory, from its creation to its removal."""
 
-    __slots__ = ("_directory", "_open", "_spares", "path")
+    __slots__ = ("_big", "_directory", "_open", "_spares", "path")
 
     def __init__(self, parent: str) -> None:
         """Create it inside `parent`; OSError when that cannot be done."""
         parent = os.path.abspath(parent)
         self._open: dict[str, int] = {}
         self._spares: list[str] = []
+        self._big: set[str] = set()
         for _ in range(_ATTEMPTS):
             name = f"{_PREFIX}{os.geteuid()}-{os.urandom(6).hex()}"
             self.path = os.path.join(parent, name)
@@ -145,7 +148,7 @@ class Spool:
     def store_script(self, job_id: int, script: bytes) -> None:
         name = f"job-{job_id}"
         try:
-            fd = self._open_script(name)
+            fd = self._open_script(name, len(script))
             try:
                 rest = memoryview(script)
                 while rest:
@@ -156,12 +159,40 @@ class Spool:
         except OSError as error:
             self.remove(name)
             raise StorageError(_reason(error)) from error
+        if len(script) > _SPARE_SIZE:
+            self._big.add(name)
 
-    def _open_script(self, name: str) -> int:
-        if self._spares:
-            self._rename(self._spares.pop(), name)
-            return os.open(name, _REOPEN, dir_fd=self._directory)
+    def _open_script(self, name: str, size: int) -> int:
+        """A file for a script, with nothing in it beyond `size`."""
+        while self._spares:
+            spare = self._spares.pop()
+            fd = self._open_spare(spare, name, size)
+            if fd is not None:
+                return fd
+            self.remove(spare)
         return self._open_new(name, os.O_WRONLY, 0o700)
+
+    def _open_spare(self, spare: str, name: str, size: int) -> int | None:
+        """The file of a script that was run, cut to `size`, if it is nobody else's by now."""
+        here = self._directory
+        try:
+            fd = os.open(spare, _REOPEN, dir_fd=here)
+        except OSError:
+            return None
+        try:
+            status = os.fstat(fd)
+            if status.st_mode == stat.S_IFREG | 0o700 and status.st_nlink == 1:
+                # A lease is given only on what nobody else has open, and ends when it is
+                # closed (fcntl(2)).
+                fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                if status.st_size > size:
+                    os.ftruncate(fd, size)
+                os.rename(spare, name, src_dir_fd=here, dst_dir_fd=here)
+                return fd
+        except OSError:
+            pass
+        _close(fd)
+        return None
 
     def _open_new(self, name: str, access: int, mode: int) -> int:
         """A new file. One of that name was left by a failure or planted by a job, and goes."""
@@ -181,35 +212,11 @@ class Spool:
             for spare in (name, *self._spares):
                 self.remove(spare)
             self._spares.clear()
-        elif len(self._spares) < _SPARES and self._has_emptied(name):
-            spare = f"spare-{job_id}"
-            self._rename(name, spare)
-            self._spares.append(spare)
+        elif len(self._spares) < _SPARES and name not in self._big:
+            self._spares.append(name)
         else:
             self.remove(name)
-
-    def _has_emptied(self, name: str) -> bool:
-        """Empty a script's file, if it is still as it was made and nobody has it open."""
-        try:
-            fd = os.open(name, _REOPEN, dir_fd=self._directory)
-        except OSError:
-            return False
-        try:
-            status = os.fstat(fd)
-            if status.st_mode != stat.S_IFREG | 0o700 or status.st_nlink != 1:
-                return False
-            # A lease is given only on what nobody else has open (fcntl(2)).
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            os.ftruncate(fd, 0)
-        except OSError:
-            return False
-        finally:
-            _close(fd)
-        return True
-
-    def _rename(self, name: str, to: str) -> None:
-        os.rename(name, to, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        self._big.discard(name)
 
     def create(self, name: str) -> SpoolFile:
         try:

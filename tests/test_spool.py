@@ -39,6 +39,9 @@ def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
         spool.store_script(1, b"x")
     with pytest.raises(StorageError, match="file exists"):
         spool.create("job-1")
+    spool.remove_script(0, more=True)
+    with pytest.raises(StorageError, match="file exists"):
+        spool.store_script(1, b"x")
 
 
 def test_a_script_that_cannot_be_stored_leaves_nothing(
@@ -160,37 +163,53 @@ def test_the_file_of_a_script_becomes_that_of_the_next(spool: Spool) -> None:
         spool.store_script(job_id, b"x" * 1000)
     first = os.stat(spool.script_path(0)).st_ino
     spool.remove_script(0, more=True)
-    (left,) = set(os.listdir(spool.path)) - {"job-1", "job-2"}
-    assert os.stat(f"{spool.path}/{left}").st_size == 0
-    spool.store_script(3, b"short")
-    status = os.stat(spool.script_path(3))
-    assert (status.st_ino, status.st_mode & 0o777) == (first, 0o700)
-    assert Path(spool.script_path(3)).read_bytes() == b"short"
-    for job_id in (1, 2):
+    for job_id, script in ((3, b"short"), (4, b"longer than short")):
+        spool.store_script(job_id, script)
+        path = Path(spool.script_path(job_id))
+        assert (path.stat().st_ino, path.stat().st_mode & 0o777) == (first, 0o700)
+        assert path.read_bytes() == script
+        assert sorted(os.listdir(spool.path)) == ["job-1", "job-2", f"job-{job_id}"]
         spool.remove_script(job_id, more=True)
-    spool.remove_script(3, more=False)
+    spool.remove_script(1, more=True)
+    spool.remove_script(2, more=False)
     assert os.listdir(spool.path) == []
 
 
-def test_a_file_that_somebody_has_is_not_used_again(spool: Spool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", ["open", "linked", "chmod", "fifo", "directory", "removed"])
+def test_a_file_that_is_not_as_it_was_made_is_not_used_again(
+    spool: Spool, tmp_path: Path, kept: str
+) -> None:
     """A process left behind may read its script still, and a job may have kept its own."""
-    for job_id in range(5):
-        spool.store_script(job_id, b"precious")
-    with open(spool.script_path(0), "rb") as reader:
-        spool.remove_script(0, more=True)
-        spool.store_script(5, b"other")
+    spool.store_script(0, b"precious")
+    path = Path(spool.script_path(0))
+    reader = path.open("rb")
+    if kept == "linked":
+        os.link(path, tmp_path / "kept")
+    elif kept == "chmod":
+        path.chmod(0o755)
+    elif kept != "open":
+        path.unlink()
+    if kept == "fifo":
+        os.mkfifo(path)
+    elif kept == "directory":
+        path.mkdir()
+    if kept != "open":
+        reader.close()
+    spool.remove_script(0, more=True)
+    spool.store_script(1, b"other")
+    assert Path(spool.script_path(1)).read_bytes() == b"other"
+    assert os.listdir(spool.path).count("job-0") == (kept == "directory")
+    if kept == "open":
         assert reader.read() == b"precious"
-    os.link(spool.script_path(1), tmp_path / "kept")
-    spool.remove_script(1, more=True)
-    assert (tmp_path / "kept").read_bytes() == b"precious"
-    os.chmod(spool.script_path(2), 0o755)
-    spool.remove_script(2, more=True)
-    os.unlink(spool.script_path(3))
-    os.mkfifo(spool.script_path(3))
-    spool.remove_script(3, more=True)
-    os.unlink(spool.script_path(4))
-    spool.remove_script(4, more=True)
-    assert sorted(os.listdir(spool.path)) == ["job-5"]
+        reader.close()
+    if kept == "linked":
+        assert (tmp_path / "kept").read_bytes() == b"precious"
+
+
+def test_a_big_script_is_not_kept_for_its_file(spool: Spool) -> None:
+    spool.store_script(0, b"x" * 100_000)
+    spool.remove_script(0, more=True)
+    assert os.listdir(spool.path) == []
 
 
 def test_few_files_are_kept_for_the_next(spool: Spool) -> None:
