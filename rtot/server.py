@@ -8,9 +8,9 @@ for. To start a job is part of acting, and comes last because it alone takes lon
 """
 
 import gc
+import os
 import selectors
 import signal
-import socket
 import time
 
 from rtot import __version__
@@ -73,14 +73,12 @@ class Server:
         self._listen_at: float | None = None
         self._status: int | None = None
         self._give_up_at: float | None = None
-        self._wakeup, self._wakeup_write = socket.socketpair()
-        self._wakeup.setblocking(False)
-        self._wakeup_write.setblocking(False)
+        self._wakeup, self._wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> int:
         """Serve until told to end; return the exit status of the process."""
         self._selector.register(self._wakeup, selectors.EVENT_READ, _Wakeup())
-        signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         for number in _SIGNALS:
             signal.signal(number, self._note)
         # Whoever started us may have had them blocked.
@@ -157,7 +155,7 @@ class Server:
                     case InputPipe() as pipe:
                         self._children.write_input(pipe)
                     case _Wakeup():
-                        self._wakeup.recv(4096)
+                        os.read(self._wakeup, 4096)
                     case listener:
                         self._accept(listener, now)
             except Exception as failure:

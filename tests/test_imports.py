@@ -77,7 +77,7 @@ KNOWS = {
     "notify": {"os", "socket"},
     "tls": {"os", "socket", "ssl"},
     "clients": {"selectors"},
-    "server": {"selectors", "signal", "socket", "time"},
+    "server": {"os", "selectors", "signal", "time"},
     "cli": {"os", "socket"},
 }
 
