@@ -1,4 +1,8 @@
-"""What all benchmarks share: a server of their own, a load, and rows of a table."""
+"""What all benchmarks share: a server of their own, a load, and rows of a table.
+
+Every process that is measured has a session of its own, as one that a service manager has
+started: Linux shares the processors out by sessions (sched(7), autogroups).
+"""
 
 import os
 import re
@@ -42,6 +46,7 @@ class Server:
                     *flags,
                 ],
                 stderr=stderr,
+                start_new_session=True,
                 env=environment(directory),
             )
         while not (found := re.search(r'address="(127[^"]+):(\d+)"', log.read_text())):
@@ -110,6 +115,7 @@ def running(command: list[str], port: int, directory: Path) -> Iterator[int]:
         command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
         cwd=directory,
         env=environment(directory),
     ) as process:
@@ -173,6 +179,7 @@ def floor(*words: str) -> float:
         capture_output=True,
         text=True,
         check=True,
+        start_new_session=True,
     )
     return float(done.stdout)
 
