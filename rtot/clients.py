@@ -23,6 +23,7 @@ from rtot.messages import Answer, NeedBody, Response, Upload, Wait
 
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
+_RESTING = frozenset({State.IDLE, State.FRESH, State.LINGERING})
 _ACCEPTS = 64
 # Each costs a millisecond of arithmetic in which nobody else is served.
 _HANDSHAKES = 4
@@ -358,7 +359,7 @@ class Clients:
             self._log_answer(client, now)
         if state is State.LINGERING and not client.shut:
             client.shut_down()
-        if state in (State.IDLE, State.FRESH, State.LINGERING):
+        if state in _RESTING:
             self._idle[client] = None
         else:
             self._idle.pop(client, None)

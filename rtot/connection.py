@@ -8,6 +8,7 @@ that a client in the middle of an upload gets to read the answer (RFC 9112, 9.6)
 Time is an argument.
 """
 
+from collections.abc import Callable
 from enum import Enum, auto
 
 from rtot.clock import Now
@@ -73,6 +74,21 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 }
 for _row in TRANSITIONS.values():
     _row[Event.CLOSED] = State.CLOSED
+
+# How long the peer may take for what a state waits for. The others wait for nobody, or for us.
+_PATIENCE: dict[State, Callable[[Settings], float]] = {
+    State.IDLE: lambda settings: settings.keepalive_timeout,
+    State.HEAD: lambda settings: settings.head_timeout,
+    State.BODY: lambda settings: settings.body_timeout,
+    State.STREAMING: lambda settings: settings.body_timeout,
+    State.RESPONDING: lambda settings: settings.send_timeout,
+    State.LINGERING: lambda settings: settings.linger_timeout,
+}
+# To ask a set for a member that is at hand costs half of asking the Enum for one.
+_BETWEEN = frozenset({State.FRESH, State.IDLE})
+_BEFORE = frozenset({State.FRESH, State.IDLE, State.HEAD})
+_IN_BODY = frozenset({State.BODY, State.STREAMING})
+_ENDED = frozenset({State.LINGERING, State.CLOSED})
 
 
 class HttpConnection:
@@ -148,7 +164,7 @@ class HttpConnection:
         if self._reader.ended:
             return 0
         settings = self._settings
-        in_body = self._state in (State.BODY, State.STREAMING)
+        in_body = self._state in _IN_BODY
         # By one byte more than a head may have it is known to be too long.
         most = settings.max_buffer if in_body else settings.max_head + 1
         return max(0, most - len(self._reader))
@@ -168,7 +184,7 @@ class HttpConnection:
         """Whether `next_request` or `next_piece` stopped only to let others have their turn."""
         if self._state in _BETWEEN:
             return bool(self._reader) or self._reader.ended
-        return self._state in (State.BODY, State.STREAMING) and self._reader.more
+        return self._state in _IN_BODY and self._reader.more
 
     def receive_data(self, data: bytes, now: Now) -> None:
         """The peer sent `data`; empty: it will send no more."""
@@ -187,16 +203,13 @@ class HttpConnection:
         A bad request answers itself: there is never another one after it.
         """
         try:
-            match self._state:
-                case State.IDLE | State.FRESH | State.HEAD:
-                    return self._read_head(now)
-                case State.BODY:
-                    return self._read_body(now)
-                case _:
-                    return None
+            if self._state in _BEFORE:
+                return self._read_head(now)
+            if self._state is State.BODY:
+                return self._read_body(now)
         except RefusedError as refused:
             self.refuse(refused.status, refused.why, now)
-            return None
+        return None
 
     def read_body(self, limit: int, now: Now) -> None:
         """The request that was handed out is to come again with its body, of at most `limit`."""
@@ -307,26 +320,14 @@ class HttpConnection:
         if after is None:
             raise AssertionError(f"{event.name} of a connection that is {self._state.name}")
         self._state = after
-        settings = self._settings
-        match after:
-            case State.IDLE:
-                self.deadline = now.monotonic + settings.keepalive_timeout
-            case State.HEAD:
-                self.deadline = now.monotonic + settings.head_timeout
-            case State.BODY | State.STREAMING:
-                self.deadline = now.monotonic + settings.body_timeout
-            case State.RESPONDING:
-                self.deadline = now.monotonic + settings.send_timeout
-            case State.LINGERING:
-                self.deadline = now.monotonic + settings.linger_timeout
-                self._linger_until = now.monotonic + settings.body_timeout
-                self._reader.clear()
-            case State.HANDED:
-                self.deadline = None
-            case _:
-                self.deadline = None
-                self._reader.clear()
+        patience = _PATIENCE.get(after)
+        self.deadline = now.monotonic + patience(self._settings) if patience else None
+        if after in _ENDED:
+            self._reader.clear()
+            if after is State.CLOSED:
                 self._writer.clear()
+            else:
+                self._linger_until = now.monotonic + self._settings.body_timeout
 
     def _read_head(self, now: Now) -> Request | None:
         reader = self._reader
@@ -371,6 +372,3 @@ class HttpConnection:
             self.close(now)
         else:
             self._advance(Event.SENT_LAST, now)
-
-
-_BETWEEN = frozenset({State.FRESH, State.IDLE})

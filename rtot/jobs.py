@@ -428,15 +428,17 @@ class JobTable:
             raise IllegalTransitionError(f"{event.name} of job {job.id} that is {before.name}")
         job.state = after
         self._changes.add(job.id)
-        self._queued += (after is State.NEW) - (before is State.NEW)
-        self._busy += (after not in _IDLE) - (before not in _IDLE)
-        if after in OVER and before not in OVER:
+        self._queued += (after in _QUEUED) - (before in _QUEUED)
+        self._busy += (after in _BUSY) - (before in _BUSY)
+        if after not in OVER:
+            return
+        if before not in OVER:
             self._complete(job, now)
-        if after is State.HELD:
-            held = job.id in self._forgotten
-            self._commands.append(CloseOutputs(job.id) if held else FindHolders(job.id))
         if after is State.COMPLETE:
             self._finish(job, now)
+        else:
+            held = job.id in self._forgotten
+            self._commands.append(CloseOutputs(job.id) if held else FindHolders(job.id))
 
     def _complete(self, job: Job, now: Now) -> None:
         """The world is told that the job is complete."""
@@ -517,7 +519,8 @@ class JobTable:
             self._changes.add(job.id)
 
 
-_IDLE = frozenset({State.NEW, State.HELD, State.COMPLETE})
+_QUEUED = frozenset({State.NEW})
+_BUSY = frozenset(State) - _QUEUED - OVER
 
 
 def _open_stdin(job: Job) -> Stdin:

@@ -60,9 +60,11 @@ def _redact_parameter(text: str) -> str:
 
 def text_line(now: Now, level: str, message: str, **fields: str | int | float) -> str:
     """logfmt, like the original's text format."""
-    text = escape(message, _MOST_TEXT)
-    pairs = "".join(f" {name}={_text_value(value)}" for name, value in fields.items())
-    return f'time="{format_time(now.wall)}" level={level} msg="{text}"{pairs}\n'
+    line = f'time="{format_time(now.wall)}" level={level} msg="{escape(message, _MOST_TEXT)}"'
+    for name, value in fields.items():
+        text = f'"{escape(value, _MOST_TEXT)}"' if isinstance(value, str) else value
+        line += f" {name}={text}"
+    return line + "\n"
 
 
 def json_line(now: Now, level: str, message: str, **fields: str | int | float) -> str:
@@ -70,10 +72,6 @@ def json_line(now: Now, level: str, message: str, **fields: str | int | float) -
     pairs = "".join(f',"{name}":{_json_value(value)}' for name, value in fields.items())
     text = encode_basestring_ascii(escape(message, _MOST_TEXT))
     return f'{{"time":"{format_time(now.wall)}","level":"{level}","msg":{text}{pairs}}}\n'
-
-
-def _text_value(value: str | int | float) -> str:
-    return f'"{escape(value, _MOST_TEXT)}"' if isinstance(value, str) else str(value)
 
 
 def _json_value(value: str | int | float) -> str:
