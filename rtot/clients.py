@@ -251,6 +251,9 @@ class Clients:
                 else self._handler.go_on(request, needed, client.peer, self._jobs, now)
             )
             self._apply(client, answer, now)
+            if client.needed is None:
+                # There is no next request before this one's answer is through.
+                return
 
     def _apply(self, client: Client, answer: Answer, now: Now) -> None:
         match answer:

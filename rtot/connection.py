@@ -29,7 +29,7 @@ class State(Enum):
     """Nothing was ever received."""
     IDLE = auto()
     HEAD = auto()
-    """The beginning of a request's head has arrived."""
+    """The beginning of a request's head has arrived, and its end has not."""
     HANDED = auto()
     """A request was handed out and is not answered."""
     BODY = auto()
@@ -56,10 +56,15 @@ class Event(Enum):
     CLOSED = auto()
 
 
+_BEGINNING = {
+    Event.RECEIVED: State.HEAD,
+    Event.HEAD_ENDED: State.HANDED,
+    Event.ANSWERED: State.RESPONDING,
+}
 # Every cell that is not here is a bug of the caller and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
-    State.FRESH: {Event.RECEIVED: State.HEAD, Event.ANSWERED: State.RESPONDING},
-    State.IDLE: {Event.RECEIVED: State.HEAD, Event.ANSWERED: State.RESPONDING},
+    State.FRESH: _BEGINNING,
+    State.IDLE: _BEGINNING,
     State.HEAD: {Event.HEAD_ENDED: State.HANDED, Event.ANSWERED: State.RESPONDING},
     State.HANDED: {
         Event.BODY_WANTED: State.BODY,
@@ -332,11 +337,11 @@ class HttpConnection:
     def _read_head(self, now: Now) -> Request | None:
         reader = self._reader
         head = reader.next_head()
-        # Blank lines before a request (RFC 9112, 2.2) are not the beginning of one.
-        if (head is not None or reader) and self._state is not State.HEAD:
-            self._advance(Event.RECEIVED, now)
         if head is None:
-            if reader.ended and not reader:
+            # Blank lines before a request (RFC 9112, 2.2) are not the beginning of one.
+            if reader and self._state is not State.HEAD:
+                self._advance(Event.RECEIVED, now)
+            elif reader.ended and not reader:
                 self.close(now)
             return None
         self._advance(Event.HEAD_ENDED, now)
