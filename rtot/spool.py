@@ -8,7 +8,8 @@ next server removes it.
 
 While jobs follow each other, the script's file of one that has ended becomes that of one that
 comes: some file systems take a millisecond for a new inode once many were deleted of late.
-When there is nothing to run, there is nothing in the directory but output.
+When there is nothing to run, there is nothing in the directory but output; and of a job that
+is forgotten there is nothing at all.
 
 Output files are named, not unlinked: an unlinked file costs a descriptor for as long as it
 is kept, jobs are kept until somebody deletes them, and a machine's limit of descriptors
@@ -67,8 +68,11 @@ class Storage(Protocol):
     def script_path(self, job_id: int) -> str:
         """The absolute path of a script's file."""
 
-    def remove_script(self, job_id: int, *, more: bool) -> None:
-        """Delete a script's file. `more`: others are stored or run already."""
+    def release_script(self, job_id: int, *, more: bool) -> None:
+        """A script has been run. `more`: others are stored or run already."""
+
+    def forget_script(self, job_id: int) -> None:
+        """Delete what is left of a released script."""
 
     def create(self, name: str) -> File:
         """A new, empty file, or raise StorageError."""
@@ -124,7 +128,8 @@ class Spool:
         """Create it inside `parent`; OSError when that cannot be done."""
         parent = os.path.abspath(parent)
         self._open: dict[str, int] = {}
-        self._spares: list[str] = []
+        # Names of released scripts, the newest last.
+        self._spares: dict[str, None] = {}
         self._big: set[str] = set()
         for _ in range(_ATTEMPTS):
             name = f"{_PREFIX}{os.geteuid()}-{os.urandom(6).hex()}"
@@ -165,7 +170,7 @@ class Spool:
     def _open_script(self, name: str, size: int) -> int:
         """A file for a script, with nothing in it beyond `size`."""
         while self._spares:
-            spare = self._spares.pop()
+            spare, _ = self._spares.popitem()
             fd = self._open_spare(spare, name, size)
             if fd is not None:
                 return fd
@@ -206,17 +211,23 @@ class Spool:
     def script_path(self, job_id: int) -> str:
         return f"{self.path}/job-{job_id}"
 
-    def remove_script(self, job_id: int, *, more: bool) -> None:
+    def release_script(self, job_id: int, *, more: bool) -> None:
         name = f"job-{job_id}"
         if not more:
             for spare in (name, *self._spares):
                 self.remove(spare)
             self._spares.clear()
         elif len(self._spares) < _SPARES and name not in self._big:
-            self._spares.append(name)
+            self._spares[name] = None
         else:
             self.remove(name)
         self._big.discard(name)
+
+    def forget_script(self, job_id: int) -> None:
+        name = f"job-{job_id}"
+        if name in self._spares:
+            del self._spares[name]
+            self.remove(name)
 
     def create(self, name: str) -> SpoolFile:
         try:

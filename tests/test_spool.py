@@ -21,9 +21,9 @@ def test_a_script_is_executable_and_whole(spool: Spool) -> None:
     path = Path(spool.script_path(3))
     assert path.read_bytes() == script
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    spool.remove_script(3, more=False)
+    spool.release_script(3, more=False)
     assert not path.exists()
-    spool.remove_script(3, more=False)
+    spool.release_script(3, more=False)
 
 
 def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
         spool.store_script(1, b"x")
     with pytest.raises(StorageError, match="file exists"):
         spool.create("job-1")
-    spool.remove_script(0, more=True)
+    spool.release_script(0, more=True)
     with pytest.raises(StorageError, match="file exists"):
         spool.store_script(1, b"x")
 
@@ -148,7 +148,7 @@ def test_a_name_that_is_taken_is_no_reason_to_refuse_scripts(spool: Spool) -> No
         spool.store_script(3, b"script")
         assert path.read_bytes() == b"script"
         assert not path.is_symlink()
-        spool.remove_script(3, more=False)
+        spool.release_script(3, more=False)
 
 
 def test_what_jobs_make_in_the_directory_goes_with_it(tmp_path: Path) -> None:
@@ -162,16 +162,16 @@ def test_the_file_of_a_script_becomes_that_of_the_next(spool: Spool) -> None:
     for job_id in range(3):
         spool.store_script(job_id, b"x" * 1000)
     first = os.stat(spool.script_path(0)).st_ino
-    spool.remove_script(0, more=True)
+    spool.release_script(0, more=True)
     for job_id, script in ((3, b"short"), (4, b"longer than short")):
         spool.store_script(job_id, script)
         path = Path(spool.script_path(job_id))
         assert (path.stat().st_ino, path.stat().st_mode & 0o777) == (first, 0o700)
         assert path.read_bytes() == script
         assert sorted(os.listdir(spool.path)) == ["job-1", "job-2", f"job-{job_id}"]
-        spool.remove_script(job_id, more=True)
-    spool.remove_script(1, more=True)
-    spool.remove_script(2, more=False)
+        spool.release_script(job_id, more=True)
+    spool.release_script(1, more=True)
+    spool.release_script(2, more=False)
     assert os.listdir(spool.path) == []
 
 
@@ -195,7 +195,7 @@ def test_a_file_that_is_not_as_it_was_made_is_not_used_again(
         path.mkdir()
     if kept != "open":
         reader.close()
-    spool.remove_script(0, more=True)
+    spool.release_script(0, more=True)
     spool.store_script(1, b"other")
     assert Path(spool.script_path(1)).read_bytes() == b"other"
     assert os.listdir(spool.path).count("job-0") == (kept == "directory")
@@ -206,9 +206,21 @@ def test_a_file_that_is_not_as_it_was_made_is_not_used_again(
         assert (tmp_path / "kept").read_bytes() == b"precious"
 
 
+def test_nothing_is_left_of_a_script_that_is_forgotten(spool: Spool) -> None:
+    for job_id in range(3):
+        spool.store_script(job_id, b"secret")
+    for job_id in range(2):
+        spool.release_script(job_id, more=True)
+    spool.forget_script(0)
+    assert sorted(os.listdir(spool.path)) == ["job-1", "job-2"]
+    spool.store_script(3, b"next")
+    spool.forget_script(1)
+    assert sorted(os.listdir(spool.path)) == ["job-2", "job-3"]
+
+
 def test_a_big_script_is_not_kept_for_its_file(spool: Spool) -> None:
     spool.store_script(0, b"x" * 100_000)
-    spool.remove_script(0, more=True)
+    spool.release_script(0, more=True)
     assert os.listdir(spool.path) == []
 
 
@@ -216,7 +228,7 @@ def test_few_files_are_kept_for_the_next(spool: Spool) -> None:
     for job_id in range(100):
         spool.store_script(job_id, b"x")
     for job_id in range(99):
-        spool.remove_script(job_id, more=True)
+        spool.release_script(job_id, more=True)
     assert len(os.listdir(spool.path)) == 65
 
 
