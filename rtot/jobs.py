@@ -174,7 +174,7 @@ class JobTable:
         """Kill what is left of the job and know it no more."""
         self._drop(job)
         if job.state is State.COMPLETE:
-            self._discard(job)
+            job.log.remove()
             return
         self._forgotten[job.id] = job
         if job.state is State.NEW:
@@ -444,7 +444,7 @@ class JobTable:
         """The world is told that the job is complete."""
         job.complete = now.wall
         del self._unfinished[job.id]
-        self._storage.release_script(job.id, more=bool(self._busy or self._queued))
+        self._storage.remove_script(job.id)
         if job.reason is None:
             if job.failure:
                 job.reason = Reason.NOT_STARTED
@@ -459,16 +459,11 @@ class JobTable:
         job.log.seal()
         self._job_deadlines.clear(job.id)
         if self._forgotten.pop(job.id, None) is not None:
-            self._discard(job)
+            job.log.remove()
         elif self._settings.keep is not None or self._settings.ttl is not None:
             self._done.append((now.monotonic, job.id))
             while self._settings.keep is not None and len(self._done) > self._settings.keep:
                 self._retire(self._done.popleft()[1], now)
-
-    def _discard(self, job: Job) -> None:
-        """Keep nothing of a complete job."""
-        job.log.remove()
-        self._storage.forget_script(job.id)
 
     def _retire(self, job_id: int, now: Now) -> None:
         job = self._jobs.get(job_id)

@@ -37,8 +37,7 @@ _REST = 0.5
 _PATIENCE = 10.0
 
 
-# The last comes when somebody opens a file just as it is emptied, and means nothing here.
-_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO)
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _Wakeup:
@@ -251,8 +250,6 @@ class Server:
                 self._notifier.reloading(now)
                 self._reload.carry_out(self._log, now)
                 self._notifier.ready(now)
-        elif number == signal.SIGIO:
-            pass
         elif self._status is None:
             self._log.info(now, "ending", signal=signal.Signals(number).name)
             self._end(0, now)

@@ -6,10 +6,8 @@ through its descriptor, created O_EXCL and O_NOFOLLOW, so that nothing planted i
 lives; a directory of ours that nobody locks belonged to a server that was killed, and the
 next server removes it.
 
-While jobs follow each other, the script's file of one that has ended becomes that of one that
-comes: some file systems take a millisecond for a new inode once many were deleted of late.
-When there is nothing to run, there is nothing in the directory but output; and of a job that
-is forgotten there is nothing at all.
+A script has a file of its own from its submission to its job's end, and no other script ever
+gets that file: a process that a job has left behind may open its script at any time.
 
 Output files are named, not unlinked: an unlinked file costs a descriptor for as long as it
 is kept, jobs are kept until somebody deletes them, and a machine's limit of descriptors
@@ -26,11 +24,6 @@ import stat
 from typing import Protocol
 
 _OPEN_FILES = 32
-# How many scripts that have been run are kept for their files, and of what size.
-_SPARES = 64
-_SPARE_SIZE = 64 * 1024
-# What a job may have made of its script's file is not waited for, and not followed.
-_REOPEN = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 # Two servers that start at once may meet; that they do it again and again is no chance.
 _ATTEMPTS = 10
 _PREFIX = "rtot-"
@@ -68,11 +61,8 @@ class Storage(Protocol):
     def script_path(self, job_id: int) -> str:
         """The absolute path of a script's file."""
 
-    def release_script(self, job_id: int, *, more: bool) -> None:
-        """A script has been run. `more`: others are stored or run already."""
-
-    def forget_script(self, job_id: int) -> None:
-        """Delete what is left of a released script."""
+    def remove_script(self, job_id: int) -> None:
+        """Delete a script's file."""
 
     def create(self, name: str) -> File:
         """A new, empty file, or raise StorageError."""
@@ -122,15 +112,12 @@ class SpoolFile:
 class Spool:
     """The directory, from its creation to its removal."""
 
-    __slots__ = ("_big", "_directory", "_open", "_spares", "path")
+    __slots__ = ("_directory", "_open", "path")
 
     def __init__(self, parent: str) -> None:
         """Create it inside `parent`; OSError when that cannot be done."""
         parent = os.path.abspath(parent)
         self._open: dict[str, int] = {}
-        # Names of released scripts, the newest last.
-        self._spares: dict[str, None] = {}
-        self._big: set[str] = set()
         for _ in range(_ATTEMPTS):
             name = f"{_PREFIX}{os.geteuid()}-{os.urandom(6).hex()}"
             self.path = os.path.join(parent, name)
@@ -153,7 +140,7 @@ class Spool:
     def store_script(self, job_id: int, script: bytes) -> None:
         name = f"job-{job_id}"
         try:
-            fd = self._open_script(name, len(script))
+            fd = self._open_new(name, os.O_WRONLY, 0o700)
             try:
                 rest = memoryview(script)
                 while rest:
@@ -164,40 +151,6 @@ class Spool:
         except OSError as error:
             self.remove(name)
             raise StorageError(_reason(error)) from error
-        if len(script) > _SPARE_SIZE:
-            self._big.add(name)
-
-    def _open_script(self, name: str, size: int) -> int:
-        """A file for a script, with nothing in it beyond `size`."""
-        while self._spares:
-            spare, _ = self._spares.popitem()
-            fd = self._open_spare(spare, name, size)
-            if fd is not None:
-                return fd
-            self.remove(spare)
-        return self._open_new(name, os.O_WRONLY, 0o700)
-
-    def _open_spare(self, spare: str, name: str, size: int) -> int | None:
-        """The file of a script that was run, cut to `size`, if it is nobody else's by now."""
-        here = self._directory
-        try:
-            fd = os.open(spare, _REOPEN, dir_fd=here)
-        except OSError:
-            return None
-        try:
-            status = os.fstat(fd)
-            if status.st_mode == stat.S_IFREG | 0o700 and status.st_nlink == 1:
-                # A lease is given only on what nobody else has open, and ends when it is
-                # closed (fcntl(2)).
-                fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-                if status.st_size > size:
-                    os.ftruncate(fd, size)
-                os.rename(spare, name, src_dir_fd=here, dst_dir_fd=here)
-                return fd
-        except OSError:
-            pass
-        _close(fd)
-        return None
 
     def _open_new(self, name: str, access: int, mode: int) -> int:
         """A new file. One of that name was left by a failure or planted by a job, and goes."""
@@ -211,23 +164,8 @@ class Spool:
     def script_path(self, job_id: int) -> str:
         return f"{self.path}/job-{job_id}"
 
-    def release_script(self, job_id: int, *, more: bool) -> None:
-        name = f"job-{job_id}"
-        if not more:
-            for spare in (name, *self._spares):
-                self.remove(spare)
-            self._spares.clear()
-        elif len(self._spares) < _SPARES and name not in self._big:
-            self._spares[name] = None
-        else:
-            self.remove(name)
-        self._big.discard(name)
-
-    def forget_script(self, job_id: int) -> None:
-        name = f"job-{job_id}"
-        if name in self._spares:
-            del self._spares[name]
-            self.remove(name)
+    def remove_script(self, job_id: int) -> None:
+        self.remove(f"job-{job_id}")
 
     def create(self, name: str) -> SpoolFile:
         try:

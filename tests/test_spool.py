@@ -21,9 +21,9 @@ def test_a_script_is_executable_and_whole(spool: Spool) -> None:
     path = Path(spool.script_path(3))
     assert path.read_bytes() == script
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    spool.release_script(3, more=False)
+    spool.remove_script(3)
     assert not path.exists()
-    spool.release_script(3, more=False)
+    spool.remove_script(3)
 
 
 def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
         spool.store_script(1, b"x")
     with pytest.raises(StorageError, match="file exists"):
         spool.create("job-1")
-    spool.release_script(0, more=True)
+    spool.remove_script(0)
     with pytest.raises(StorageError, match="file exists"):
         spool.store_script(1, b"x")
 
@@ -148,7 +148,7 @@ def test_a_name_that_is_taken_is_no_reason_to_refuse_scripts(spool: Spool) -> No
         spool.store_script(3, b"script")
         assert path.read_bytes() == b"script"
         assert not path.is_symlink()
-        spool.release_script(3, more=False)
+        spool.remove_script(3)
 
 
 def test_what_jobs_make_in_the_directory_goes_with_it(tmp_path: Path) -> None:
@@ -158,78 +158,16 @@ def test_what_jobs_make_in_the_directory_goes_with_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_of_a_script_becomes_that_of_the_next(spool: Spool) -> None:
-    for job_id in range(3):
-        spool.store_script(job_id, b"x" * 1000)
-    first = os.stat(spool.script_path(0)).st_ino
-    spool.release_script(0, more=True)
-    for job_id, script in ((3, b"short"), (4, b"longer than short")):
-        spool.store_script(job_id, script)
-        path = Path(spool.script_path(job_id))
-        assert (path.stat().st_ino, path.stat().st_mode & 0o777) == (first, 0o700)
-        assert path.read_bytes() == script
-        assert sorted(os.listdir(spool.path)) == ["job-1", "job-2", f"job-{job_id}"]
-        spool.release_script(job_id, more=True)
-    spool.release_script(1, more=True)
-    spool.release_script(2, more=False)
-    assert os.listdir(spool.path) == []
-
-
-@pytest.mark.parametrize("kept", ["open", "linked", "chmod", "fifo", "directory", "removed"])
-def test_a_file_that_is_not_as_it_was_made_is_not_used_again(
-    spool: Spool, tmp_path: Path, kept: str
-) -> None:
-    """A process left behind may read its script still, and a job may have kept its own."""
-    spool.store_script(0, b"precious")
+def test_no_script_gets_the_file_of_another(spool: Spool) -> None:
+    """Who was left behind by a job may have its script open, or open it late."""
+    spool.store_script(0, b"first")
     path = Path(spool.script_path(0))
-    reader = path.open("rb")
-    if kept == "linked":
-        os.link(path, tmp_path / "kept")
-    elif kept == "chmod":
-        path.chmod(0o755)
-    elif kept != "open":
-        path.unlink()
-    if kept == "fifo":
-        os.mkfifo(path)
-    elif kept == "directory":
-        path.mkdir()
-    if kept != "open":
-        reader.close()
-    spool.release_script(0, more=True)
-    spool.store_script(1, b"other")
-    assert Path(spool.script_path(1)).read_bytes() == b"other"
-    assert os.listdir(spool.path).count("job-0") == (kept == "directory")
-    if kept == "open":
-        assert reader.read() == b"precious"
-        reader.close()
-    if kept == "linked":
-        assert (tmp_path / "kept").read_bytes() == b"precious"
-
-
-def test_nothing_is_left_of_a_script_that_is_forgotten(spool: Spool) -> None:
-    for job_id in range(3):
-        spool.store_script(job_id, b"secret")
-    for job_id in range(2):
-        spool.release_script(job_id, more=True)
-    spool.forget_script(0)
-    assert sorted(os.listdir(spool.path)) == ["job-1", "job-2"]
-    spool.store_script(3, b"next")
-    spool.forget_script(1)
-    assert sorted(os.listdir(spool.path)) == ["job-2", "job-3"]
-
-
-def test_a_big_script_is_not_kept_for_its_file(spool: Spool) -> None:
-    spool.store_script(0, b"x" * 100_000)
-    spool.release_script(0, more=True)
-    assert os.listdir(spool.path) == []
-
-
-def test_few_files_are_kept_for_the_next(spool: Spool) -> None:
-    for job_id in range(100):
-        spool.store_script(job_id, b"x")
-    for job_id in range(99):
-        spool.release_script(job_id, more=True)
-    assert len(os.listdir(spool.path)) == 65
+    with path.open("rb") as reader:
+        spool.remove_script(0)
+        assert not path.exists()
+        spool.store_script(1, b"second")
+        assert reader.read() == b"first"
+    assert os.listdir(spool.path) == ["job-1"]
 
 
 def test_a_directory_that_another_server_takes_for_a_leftover(

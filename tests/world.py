@@ -74,7 +74,6 @@ class MemoryDisk:
         self.broken = False
         self.files: dict[str, MemoryFile] = {}
         self.scripts: dict[int, bytes] = {}
-        self.released: dict[int, bytes] = {}
 
     def store_script(self, job_id: int, script: bytes) -> None:
         if self.broken:
@@ -85,13 +84,8 @@ class MemoryDisk:
     def script_path(self, job_id: int) -> str:
         return f"/spool/job-{job_id}"
 
-    def release_script(self, job_id: int, *, more: bool) -> None:
-        self.released[job_id] = self.scripts.pop(job_id)
-        if not more:
-            self.released.clear()
-
-    def forget_script(self, job_id: int) -> None:
-        self.released.pop(job_id, None)
+    def remove_script(self, job_id: int) -> None:
+        del self.scripts[job_id]
 
     def create(self, name: str) -> MemoryFile:
         if self.broken:
