@@ -197,12 +197,18 @@ class Children:
             return
         try:
             pid = self._processes.spawn(job.id, argv, dict(options.env), options.cwd, pipes)
-        except (process.TryLaterError, process.NotStartedError, MemoryError) as failure:
+        except (process.TryLaterError, MemoryError) as failure:
             pipes.close()
-            if isinstance(failure, process.NotStartedError):
-                self._jobs.not_started(job, str(failure), now)
-            else:
-                self._jobs.deferred(job, str(failure) or "cannot allocate memory", now)
+            self._jobs.deferred(job, str(failure) or "cannot allocate memory", now)
+            return
+        except process.NotStartedError as failure:
+            pipes.close()
+            self._jobs.not_started(job, str(failure), now)
+            return
+        except Exception as failure:
+            pipes.close()
+            self._log.confess(failure, now)
+            self._jobs.not_started(job, "internal server error", now)
             return
         pipes.close_theirs()
         self._leaders[pid] = job.id

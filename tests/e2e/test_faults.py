@@ -278,3 +278,35 @@ def test_no_answer_waits_for_a_spawn(rtot: Rtot) -> None:
         assert time.monotonic() - begin < 1.5
         assert rtot.json("/jobs/0?wait=30")["jobs"][0]["out"] == "late\n"
         assert time.monotonic() - begin > 2
+
+
+def test_a_bug_of_ours_in_a_start_ends_that_job_alone(tmp_path: Path) -> None:
+    program = (
+        "import sys; from rtot import cli; from rtot.process import Processes\n"
+        "spawn = Processes.spawn\n"
+        "def fail_once(self, job_id, *rest):\n"
+        "    if job_id == 0: raise RuntimeError('a bug')\n"
+        "    return spawn(self, job_id, *rest)\n"
+        "Processes.spawn = fail_once\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    rtot = Rtot.__new__(Rtot)
+    rtot.log_path = tmp_path / "log"
+    with (
+        rtot.log_path.open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-c", program, "-a=127.0.0.1:0", f"--spool-dir={tmp_path}"],
+            stderr=log,
+            env={**os.environ, "RTOT_SECRET": SECRET},
+        ) as rtot.process,
+    ):
+        until(lambda: "listening" in rtot.log)
+        rtot.url = "http://" + rtot.log.partition('address="')[2].partition('"')[0]
+        descriptors = rtot.descriptors()
+        first = rtot.run(b"echo never")
+        assert (first["state"], first["exit"]) == ("complete", "internal server error")
+        assert "RuntimeError: a bug" in rtot.log
+        assert rtot.descriptors() == descriptors
+        assert rtot.run(b"echo hi")["out"] == "hi\n"
+        rtot.process.send_signal(signal.SIGTERM)
+        assert rtot.process.wait(PATIENCE) == 0
