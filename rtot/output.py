@@ -107,9 +107,6 @@ class _Log:
         return self._file, self._stored - offset
 
     def seal(self) -> None:
-        if isinstance(self._tail, bytes):
-            # It is sealed already.
-            return
         if self._file is not None:
             # Who has a file needs no memory any more.
             moved = self._file.append(bytes(self._tail))
@@ -255,7 +252,7 @@ class OutputLog:
         self._newest_start = total
 
     def seal(self) -> None:
-        """Nothing more will come: give back what only writing needed."""
+        """Nothing more will come, which is said once: give back what only writing needed."""
         for log in (self._out, self._err, self._arrivals):
             if log is not None:
                 log.seal()

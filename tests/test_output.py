@@ -164,6 +164,8 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule()
     def seal(self) -> None:
+        if self.sealed:
+            return
         self.log.seal()
         self.sealed = True
 
