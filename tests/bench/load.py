@@ -1,7 +1,6 @@
 """Jobs and requests a second, beside a bare loop and beside what else people would take.
 
-Scripts are stored in memory (/dev/shm) here, as the floors store none: a disk whose inodes
-were much used of late takes up to a millisecond for a file.
+Scripts are stored in memory (/dev/shm) here, as the floors store none.
 """
 
 import json
