@@ -197,18 +197,16 @@ class Children:
             return
         try:
             pid = self._processes.spawn(job.id, argv, dict(options.env), options.cwd, pipes)
-        except (process.TryLaterError, MemoryError) as failure:
-            pipes.close()
-            self._jobs.deferred(job, str(failure) or "cannot allocate memory", now)
-            return
-        except process.NotStartedError as failure:
-            pipes.close()
-            self._jobs.not_started(job, str(failure), now)
-            return
         except Exception as failure:
             pipes.close()
-            self._log.confess(failure, now)
-            self._jobs.not_started(job, "internal server error", now)
+            match failure:
+                case process.TryLaterError() | MemoryError():
+                    self._jobs.deferred(job, str(failure) or "cannot allocate memory", now)
+                case process.NotStartedError():
+                    self._jobs.not_started(job, str(failure), now)
+                case _:
+                    self._log.confess(failure, now)
+                    self._jobs.not_started(job, "internal server error", now)
             return
         pipes.close_theirs()
         self._leaders[pid] = job.id

@@ -28,6 +28,7 @@ from rtot.notify import Notifier
 from rtot.process import Processes
 from rtot.reload import Reload
 
+# How many new objects there are before cycles of them are looked for.
 _OBJECTS = 20_000
 # epoll_wait(2) counts milliseconds in an int, which holds 24 days.
 _LONGEST_WAIT = 86400.0
@@ -35,8 +36,6 @@ _LONGEST_WAIT = 86400.0
 _REST = 0.5
 # Beyond the grace: how long at most an ending server waits for the last of the dying.
 _PATIENCE = 10.0
-
-
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
