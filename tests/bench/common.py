@@ -37,14 +37,7 @@ class Server:
         log = directory / "log"
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "rtot",
-                    "-a=127.0.0.1:0",
-                    f"--spool-dir={directory}",
-                    *flags,
-                ],
+                [*COMMAND, "-a=127.0.0.1:0", f"--spool-dir={directory}", *flags],
                 stderr=stderr,
                 start_new_session=True,
                 env=environment(directory),
@@ -109,8 +102,8 @@ def serving(*flags: str, parent: str | None = None) -> Iterator[tuple[Server, Pa
 
 
 @contextmanager
-def running(command: list[str], port: int, directory: Path) -> Iterator[int]:
-    """Some other server, until it answers; its pid."""
+def running(command: list[str], port: int, directory: Path) -> Iterator[None]:
+    """Some other server, once it listens."""
     with subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
@@ -120,21 +113,21 @@ def running(command: list[str], port: int, directory: Path) -> Iterator[int]:
         env=environment(directory),
     ) as process:
         try:
-            until_listening(port)
-            yield process.pid
+            connect(port).close()
+            yield
         finally:
             process.terminate()
 
 
-def until_listening(port: int) -> None:
+def connect(port: int) -> socket.socket:
+    """The first connection to a server that is starting."""
     deadline = time.monotonic() + 20
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
+            return socket.create_connection(("127.0.0.1", port))
         except ConnectionRefusedError:
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.0005)
 
 
 def free_port() -> int:

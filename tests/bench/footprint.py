@@ -1,15 +1,13 @@
 """Memory and start-up, and that neither idle clients nor kept jobs cost anything."""
 
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from tests.bench.common import (
+    COMMAND,
     Server,
+    connect,
     environment,
     free_port,
     report,
@@ -31,13 +29,19 @@ def start(rounds: int) -> None:
         environ = environment(directory)
         for turn in range(rounds + 1):
             bare = timed(
-                lambda: subprocess.run([sys.executable, "-c", IMPORT], check=True, env=environ)
+                lambda: subprocess.run(
+                    [sys.executable, "-c", IMPORT],
+                    check=True,
+                    start_new_session=True,
+                    env=environ,
+                )
             )
             waiting = f"{IMPORT}, sys; print(flush=True); sys.stdin.read()"
             with subprocess.Popen(
                 [sys.executable, "-c", waiting],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                start_new_session=True,
                 env=environ,
             ) as idle:
                 assert idle.stdout is not None
@@ -46,11 +50,12 @@ def start(rounds: int) -> None:
             port = free_port()
             begin = time.perf_counter()
             with subprocess.Popen(
-                [sys.executable, "-m", "rtot", f"-a=127.0.0.1:{port}", f"--spool-dir={directory}"],
+                [*COMMAND, f"-a=127.0.0.1:{port}", f"--spool-dir={directory}"],
                 stderr=subprocess.DEVNULL,
+                start_new_session=True,
                 env=environ,
             ) as server:
-                sock = first_connection(port)
+                sock = connect(port)
                 sock.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
                 assert b"still here" in sock.recv(4096)
                 elapsed = time.perf_counter() - begin
@@ -65,18 +70,10 @@ def start(rounds: int) -> None:
     report("resident memory when idle, of the import's", sizes, "<= 1.15")
 
 
-def first_connection(port: int) -> socket.socket:
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port))
-        except ConnectionRefusedError:
-            time.sleep(0.0005)
-
-
 def scale(kept: int, idle: int, running: int, seconds: float, rounds: int) -> None:
     """What kept jobs and idle clients hold, and what a turn costs with all of them there."""
     flags = (f"--max-connections={idle + 100}", f"--max-running={running + 4}")
-    with serving() as (empty, _), serving(*flags) as (server, directory):
+    with serving() as (empty, _), serving(*flags) as (server, _):
         for each in (empty, server):
             run_all(each, 8)
         before = server.rss()
@@ -85,39 +82,37 @@ def scale(kept: int, idle: int, running: int, seconds: float, rounds: int) -> No
             run_all(server, portion)
         grown = server.rss() - before
         report(f"bytes of memory for a kept job, of {kept}", [grown / kept], "<= 1000")
-        holder = hold(server, idle, directory)
+        holder = hold(server, idle)
         grown = server.rss() - before - grown
         report(f"bytes of memory for an idle connection, of {idle}", [grown / idle], "<= 5000")
         for _ in range(running):
             server.submit("exec sleep 1000", "fields=")
-        time.sleep(1)
+        # All of them run once one that came after them has.
+        server.submit("exit 0", "wait=60")
         ratios = []
         for _ in range(rounds):
             alone = wrk(f"{empty.url}/jobs/0", 1, seconds)
             ratios.append(alone / wrk(f"{server.url}/jobs/0", 1, seconds))
         report("cost of a turn with all of them, of an empty server", ratios, "<= 1.15")
         holder.terminate()
-        holder.wait()
+        holder.communicate()
 
 
-def hold(server: Server, count: int, directory: Path) -> "subprocess.Popen[bytes]":
+def hold(server: Server, count: int) -> "subprocess.Popen[bytes]":
     """A process with so many connections on which a request was answered."""
     host, port = server.address
-    ready = directory / "ready"
     program = f"""
-import pathlib, signal, socket
+import signal, socket
 socks = []
 for _ in range({count}):
     sock = socket.create_connection(({host!r}, {port}))
     sock.sendall(b"GET /ping HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
     assert sock.recv(4096)
     socks.append(sock)
-pathlib.Path({str(ready)!r}).touch()
+print(flush=True)
 signal.pause()
 """
-    holder = subprocess.Popen([sys.executable, "-c", program])
-    while not ready.exists():
-        assert holder.poll() is None
-        os.kill(holder.pid, signal.SIGCONT)
-        time.sleep(0.05)
+    holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline()
     return holder
