@@ -42,7 +42,13 @@ def is_alive(pid: int) -> bool:
 class Rtot:
     """A server of its own, with its own directory."""
 
-    def __init__(self, directory: Path, *flags: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *flags: str,
+        environ: dict[str, str] | None = None,
+        command: tuple[str, ...] = (sys.executable, "-m", "rtot"),
+    ) -> None:
         self.directory = directory
         self.log_path = directory / "log"
         spool = directory / "spool"
@@ -58,7 +64,7 @@ class Rtot:
         }
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "rtot", *addresses, *flags],
+                [*command, *addresses, *flags],
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 env=env,

@@ -290,23 +290,15 @@ def test_a_bug_of_ours_in_a_start_ends_that_job_alone(tmp_path: Path) -> None:
         "Processes.spawn = fail_once\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"
     )
-    rtot = Rtot.__new__(Rtot)
-    rtot.log_path = tmp_path / "log"
-    with (
-        rtot.log_path.open("wb") as log,
-        subprocess.Popen(
-            [sys.executable, "-c", program, "-a=127.0.0.1:0", f"--spool-dir={tmp_path}"],
-            stderr=log,
-            env={**os.environ, "RTOT_SECRET": SECRET},
-        ) as rtot.process,
-    ):
-        until(lambda: "listening" in rtot.log)
-        rtot.url = "http://" + rtot.log.partition('address="')[2].partition('"')[0]
+    rtot = Rtot(tmp_path, command=(sys.executable, "-c", program))
+    try:
         descriptors = rtot.descriptors()
         first = rtot.run(b"echo never")
         assert (first["state"], first["exit"]) == ("complete", "internal server error")
         assert "RuntimeError: a bug" in rtot.log
         assert rtot.descriptors() == descriptors
         assert rtot.run(b"echo hi")["out"] == "hi\n"
-        rtot.process.send_signal(signal.SIGTERM)
-        assert rtot.process.wait(PATIENCE) == 0
+        assert rtot.end() == 0
+    finally:
+        rtot.process.kill()
+        rtot.process.wait(PATIENCE)
