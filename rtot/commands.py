@@ -1,16 +1,17 @@
 """What the job table wants done, as data. `children` does it and reports the outcome.
 
-Values here and elsewhere are named tuples: a dataclass compiles its methods anew at every
-start, a millisecond each.
+Commands of different kind are never equal, whatever they hold: a test that expects one of
+them must not be content with another.
 """
 
+from dataclasses import dataclass
 from signal import Signals
-from typing import NamedTuple
 
 from rtot.stop import Scope, Stop
 
 
-class Signal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Signal:
     """Signal the stop's processes; the outcome is `signalled`."""
 
     stop: Stop
@@ -18,38 +19,44 @@ class Signal(NamedTuple):
     scope: Scope
 
 
-class Survey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Survey:
     """See which of the stop's processes are left; the outcome is `surveyed`."""
 
     stop: Stop
     scope: Scope
 
 
-class FindHolders(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FindHolders:
     """Name who holds the job's outputs; the outcome is `holders_found`."""
 
     job_id: int
 
 
-class CloseOutputs(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CloseOutputs:
     """Close the job's outputs although they are held; the outcome is `output_closed`."""
 
     job_id: int
 
 
-class WriteStdin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WriteStdin:
     """Write what is pending; the outcome is `stdin_written` or `stdin_broken`."""
 
     job_id: int
 
 
-class CloseStdin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CloseStdin:
     """Close the job's stdin. There is no outcome."""
 
     job_id: int
 
 
-class Report(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Report:
     """Tell the operator."""
 
     text: str

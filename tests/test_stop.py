@@ -14,6 +14,7 @@ from rtot.stop import (
     Scope,
     Stop,
 )
+from tests.tables import drawn
 
 TERM, KILL, HUP = Signals.SIGTERM, Signals.SIGKILL, Signals.SIGHUP
 
@@ -22,11 +23,23 @@ def stop(signal: Signals = TERM, grace: float | None = 5.0) -> Stop:
     return Stop(0, 100, signal, grace, Scope.TREE, 0.0)
 
 
-def test_the_table_names_every_phase_and_only_real_ones() -> None:
-    assert set(TRANSITIONS) == set(Phase)
-    for row in TRANSITIONS.values():
-        assert set(row) <= set(Event)
-    assert TRANSITIONS[Phase.GONE] == TRANSITIONS[Phase.SURVIVED] == {}
+def test_the_table_is_the_one_that_was_drawn() -> None:
+    assert (
+        drawn(
+            """
+              GRACE_OVER    MOMENT_OVER REAP_OVER HURRIED    NONE_LEFT
+NOTIFIED      -             SURVIVED    -         ALL_KILLED GONE
+ASKED         LEADER_KILLED -           -         ALL_KILLED GONE
+LEADER_KILLED -             ALL_KILLED  -         ALL_KILLED GONE
+ALL_KILLED    -             -           SURVIVED  -          GONE
+GONE          -             -           -         -          -
+SURVIVED      -             -           -         -          -
+""",
+            Phase,
+            Event,
+        )
+        == TRANSITIONS
+    )
 
 
 def test_who_obeys_is_not_killed() -> None:
