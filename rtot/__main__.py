@@ -2,7 +2,7 @@
 
 import sys
 
-from rtot.cli import main
+from rtot.cli.main import main
 
 
 def run() -> None:

@@ -53,22 +53,60 @@ def parse_size(text: str) -> int:
     return int(found[1]) * unit
 
 
+class Descriptors(NamedTuple):
+    """How the limit of open files is shared out, so that nobody takes what others need.
+
+    `max_running` jobs and `max_connections` clients at a time; beyond those clients
+    `max_refused` are told that there is no room. A job's pipes get no descriptor of
+    `first_reserved` or above: requests are answered however many jobs run.
+    """
+
+    max_running: int
+    max_connections: int
+    max_refused: int
+    first_reserved: int
+
+
+# Listeners, standard streams, the selector, the spool, a walk of /proc.
+_OWN_DESCRIPTORS = 16
+_REFUSED = 16
+# Three pipes, and three files of its output.
+_PER_JOB = 6
+
+
+def share_descriptors(limit: int) -> Descriptors:
+    """The defaults for a `limit` of open files (RLIMIT_NOFILE): jobs and clients get half each."""
+    reserved = min(32, limit // 4)
+    half = max(8, limit - reserved - _REFUSED - _OWN_DESCRIPTORS) // 2
+    return Descriptors(
+        max_running=max(1, min(10_000, half // _PER_JOB)),
+        max_connections=max(4, min(20_000, half)),
+        max_refused=_REFUSED,
+        first_reserved=limit - reserved,
+    )
+
+
+_DEFAULT = share_descriptors(1024)
+
+
 class Settings(NamedTuple):
     """What the operator decided. Sizes are bytes, times are seconds."""
 
     max_request_line: int = 8 * KIB
     max_head: int = 16 * KIB
-    max_fields: int = 100
+    max_headers: int = 100
     max_body: int = 16 * MIB
     head_timeout: float = 10.0
     body_timeout: float = 20.0
-    keepalive_timeout: float = 75.0
+    idle_timeout: float = 75.0
     send_timeout: float = 30.0
     linger_timeout: float = 2.0
     max_buffer: int = 256 * KIB
-    max_connections: int = 512
+    max_connections: int = _DEFAULT.max_connections
+    max_refused: int = _DEFAULT.max_refused
+    first_reserved_descriptor: int = _DEFAULT.first_reserved
 
-    max_running: int = 128
+    max_running: int = _DEFAULT.max_running
     max_starting: int = 4
     max_queued: int = 100_000
     max_output: int = GIB

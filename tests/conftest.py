@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from rtot.spool import Spool
+from rtot.system.spool import Spool
 
 settings.register_profile(
     "fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -14,7 +14,7 @@ settings.register_profile(
 settings.register_profile(
     "deep", max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck)
 )
-# For tests/test_fuzz.py alone: a million examples together.
+# For tests/api/test_fuzz.py alone: a million examples together.
 settings.register_profile(
     "million", max_examples=250_000, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -2,27 +2,20 @@
 
 from signal import Signals
 
-from rtot.auth import Authenticator
+from rtot.api.answers import NeedBody, Upload, Wait
+from rtot.api.auth import Authenticator
+from rtot.api.handler import Handler
 from rtot.clock import Now
-from rtot.commands import (
-    CloseOutputs,
-    CloseStdin,
-    Command,
-    FindHolders,
-    Report,
-    Signal,
-    Survey,
-    WriteStdin,
-)
 from rtot.config import Settings
-from rtot.connection import HttpConnection, State
-from rtot.handler import Handler
-from rtot.heads import Heads
-from rtot.job import Job, Usage
-from rtot.jobs import JobTable
-from rtot.messages import FileSpan, NeedBody, Response, Upload, Wait
-from rtot.output import Stream
-from rtot.spool import StorageError
+from rtot.http.connection import HttpConnection, State
+from rtot.http.heads import Heads
+from rtot.http.messages import Response
+from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
+from rtot.jobs.job import Job, Usage
+from rtot.jobs.output import Stream
+from rtot.jobs.stop import Signal, Survey
+from rtot.jobs.table import JobTable
+from rtot.storage import FileSpan, StorageError
 
 EPOCH = 1_700_000_000_000_000_000
 SECRET = b"sup"

@@ -282,13 +282,13 @@ def test_no_answer_waits_for_a_spawn(rtot: Rtot) -> None:
 
 def test_a_bug_of_ours_in_a_start_ends_that_job_alone(tmp_path: Path) -> None:
     program = (
-        "import sys; from rtot import cli; from rtot.process import Processes\n"
+        "import sys; from rtot.cli.main import main; from rtot.system.processes import Processes\n"
         "spawn = Processes.spawn\n"
         "def fail_once(self, job_id, *rest):\n"
         "    if job_id == 0: raise RuntimeError('a bug')\n"
         "    return spawn(self, job_id, *rest)\n"
         "Processes.spawn = fail_once\n"
-        "sys.exit(cli.main(sys.argv[1:]))\n"
+        "sys.exit(main(sys.argv[1:]))\n"
     )
     rtot = Rtot(tmp_path, command=(sys.executable, "-c", program))
     try:

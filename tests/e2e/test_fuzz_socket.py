@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rtot.config import Settings
+from tests.api.test_fuzz import serve, split, streams
 from tests.e2e.conftest import Rtot
-from tests.test_fuzz import serve, split, streams
 
 Start = Callable[..., Rtot]
 MAX_BODY = 200

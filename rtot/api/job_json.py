@@ -1,0 +1,198 @@
+"""A job as the JSON of the original: its fields and its exit string.
+
+Large output is written incrementally: `render` is an iterator of pieces, of which none is
+larger than a fixed multiple of one read of the output, whatever the job wrote.
+"""
+
+import codecs
+from collections.abc import Callable, Iterator, Mapping
+from signal import Signals
+
+from rtot.jobs.job import SHOWN, Job, Usage
+from rtot.jobs.output import Stream
+from rtot.text import EACH_BYTE, decode, format_time, string, strings
+
+DEFAULT_FIELDS = ("out", "err", "start", "complete", "create")
+_PIECE = 64 * 1024
+
+# The texts of Go's package syscall, which the original printed.
+_SIGNALS = {
+    1: "hangup",
+    2: "interrupt",
+    3: "quit",
+    4: "illegal instruction",
+    5: "trace/breakpoint trap",
+    6: "aborted",
+    7: "bus error",
+    8: "floating point exception",
+    9: "killed",
+    10: "user defined signal 1",
+    11: "segmentation fault",
+    12: "user defined signal 2",
+    13: "broken pipe",
+    14: "alarm clock",
+    15: "terminated",
+    16: "stack fault",
+    17: "child exited",
+    18: "continued",
+    19: "stopped (signal)",
+    20: "stopped",
+    21: "stopped (tty input)",
+    22: "stopped (tty output)",
+    23: "urgent I/O condition",
+    24: "CPU time limit exceeded",
+    25: "file size limit exceeded",
+    26: "virtual timer expired",
+    27: "profiling timer expired",
+    28: "window changed",
+    29: "I/O possible",
+    30: "power failure",
+    31: "bad system call",
+}
+
+
+def signal_name(number: int) -> str:
+    """What Go calls a signal."""
+    return _SIGNALS.get(number, f"signal {number}")
+
+
+def exit_text(job: Job) -> str:
+    """The original's `exit`: empty for 0 and for a job that is not complete."""
+    if not job.over:
+        return ""
+    if job.failure:
+        return job.failure
+    status = job.status
+    if number := status & 0x7F:
+        return f"signal: {signal_name(number)}{' (core dumped)' if status & 0x80 else ''}"
+    return f"exit status {status >> 8}" if status else ""
+
+
+def processes(found: Mapping[int, str]) -> str:
+    """A JSON array of processes: pids and commands."""
+    rows = (f'{{"pid":{pid},"command":{string(name)}}}' for pid, name in found.items())
+    return f"[{','.join(rows)}]"
+
+
+def _usage(usage: Usage | None) -> str:
+    if usage is None:
+        return "null"
+    user, system = usage.user / 1e6, usage.system / 1e6
+    return f'{{"user":{user:.6f},"system":{system:.6f},"peak":{usage.peak}}}'
+
+
+def _seconds(value: float | None) -> str:
+    return "null" if value is None else f"{value:.9g}"
+
+
+def _code(job: Job) -> str:
+    started = job.over and not job.failure and not job.status & 0x7F
+    return str(job.status >> 8) if started else "null"
+
+
+def _signal(job: Job) -> str:
+    number = job.status & 0x7F if job.over and not job.failure else 0
+    if not number:
+        return "null"
+    try:
+        return string(Signals(number).name)
+    except ValueError:
+        return string(f"SIG{number}")
+
+
+# Every field that can be asked for, but `out` and `err`, which are not small, and
+# `filename`, which only the table knows.
+SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
+    "start": lambda job: string(format_time(job.start)),
+    "complete": lambda job: string(format_time(job.complete)),
+    "create": lambda job: string(format_time(job.create)),
+    "code": _code,
+    "signal": _signal,
+    "reason": lambda job: string(job.reason.value) if job.over and job.reason else "null",
+    "pid": lambda job: "null" if job.pid is None else str(job.pid),
+    "label": lambda job: strings(job.options.labels),
+    "arg": lambda job: strings(job.options.args),
+    "timeout": lambda job: _seconds(job.timeout),
+    "launcher": lambda job: (
+        "null" if job.options.launcher is None else string(job.options.launcher)
+    ),
+    "out_bytes": lambda job: str(job.output.out_size),
+    "err_bytes": lambda job: str(job.output.err_size),
+    "out_dropped": lambda job: str(job.output.dropped[0]),
+    "err_dropped": lambda job: str(job.output.dropped[1]),
+    "holders": lambda job: processes(job.holders),
+    "usage": lambda job: _usage(job.usage),
+}
+ALL_FIELDS = (*DEFAULT_FIELDS, *(f for f in SMALL_FIELDS if f not in DEFAULT_FIELDS), "filename")
+
+
+def whole(job: Job, fields: tuple[str, ...], filename: str) -> str | None:
+    """The job as a JSON object; None where its output is too large to be told at once.
+
+    Unknown fields are passed over. Raises UnreadableError.
+    """
+    output = job.output
+    out = output.out_size if "out" in fields else 0
+    err = output.err_size if "err" in fields else 0
+    if out + err > _PIECE:
+        return None
+    text = f'{{"id":{job.id}'
+    if out:
+        text += f',"out":{string(decode(_read(job, Stream.OUT, out)))}'
+    if err:
+        text += f',"err":{string(decode(_read(job, Stream.ERR, err)))}'
+    return text + _rest(job, fields, filename)
+
+
+def render(job: Job, fields: tuple[str, ...], filename: str) -> Iterator[bytes]:
+    """The job as a JSON object, in pieces.
+
+    What is told is the job as it was when the first piece was asked for. Raises
+    UnreadableError for output that is gone, as that of a job forgotten meanwhile is.
+    """
+    text = whole(job, fields, filename)
+    if text is not None:
+        yield text.encode()
+        return
+    head = f'{{"id":{job.id}'
+    ends = {
+        s: job.output.size(s) for s in Stream if s.name.lower() in fields and job.output.size(s)
+    }
+    tail = _rest(job, fields, filename)
+    for stream, end in ends.items():
+        yield f'{head},"{stream.name.lower()}":"'.encode()
+        head = ""
+        yield from _escaped(job, stream, end)
+        yield b'"'
+    yield tail.encode()
+
+
+def _rest(job: Job, fields: tuple[str, ...], filename: str) -> str:
+    """What comes after the output."""
+    text = f',"state":"{SHOWN[job.state]}"'
+    if exit := exit_text(job):
+        text += f',"exit":{string(exit)}'
+    for name in fields:
+        if name in SMALL_FIELDS:
+            text += f',"{name}":{SMALL_FIELDS[name](job)}'
+        elif name == "filename":
+            text += f',"filename":{string(filename)}'
+    return f'{text},"href":"/jobs/{job.id}"}}'
+
+
+def _read(job: Job, stream: Stream, end: int) -> bytes:
+    """The stream up to `end`, part of which may be in memory and part in a file."""
+    data = job.output.read(stream, 0, end)
+    while len(data) < end:
+        data += job.output.read(stream, len(data), end - len(data))
+    return data
+
+
+def _escaped(job: Job, stream: Stream, end: int) -> Iterator[bytes]:
+    """The inside of a JSON string: the stream up to `end`."""
+    decoder = codecs.getincrementaldecoder("utf-8")(EACH_BYTE)
+    offset = 0
+    while offset < end:
+        data = job.output.read(stream, offset, min(_PIECE, end - offset))
+        offset += len(data)
+        yield string(decoder.decode(data, final=offset == end))[1:-1].encode()

@@ -1,0 +1,288 @@
+"""Response bodies that are pulled out of jobs: JSON lists, raw output, events.
+
+A body remembers where its reader is, and nothing of what it read. A job that is forgotten
+while it is read breaks its bodies off: half an output must not look whole.
+"""
+
+from collections.abc import Iterator
+
+from rtot.api.job_json import SMALL_FIELDS, exit_text
+from rtot.http.messages import BROKEN, THE_END, End
+from rtot.jobs.job import Job
+from rtot.jobs.output import Stream, UnreadableError
+from rtot.jobs.table import JobTable
+from rtot.storage import FileSpan
+from rtot.text import format_time, string
+
+EXIT = "Rtot-Exit"
+# Below this a copy is cheaper than a system call of its own.
+_SENDFILE = 32 * 1024
+_LARGEST_SPAN = 1024 * 1024
+_EVENT_BYTES = 64 * 1024
+
+
+def exit_field(job: Job) -> str:
+    """The value of Rtot-Exit for a complete job: `0`, or its exit string."""
+    text = exit_text(job) or "0"
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+
+
+class JsonBody:
+    """A body of pieces, as an iterator makes them. Empty pieces are pauses."""
+
+    __slots__ = ("_pieces", "length", "trailers", "watched")
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self.length: int | None = None
+        self.trailers = ""
+        self.watched: int | None = None
+
+    def pull(self, limit: int) -> bytes | End:
+        pulled = []
+        size = 0
+        try:
+            for piece in self._pieces:
+                pulled.append(piece)
+                size += len(piece)
+                if not piece or size >= limit:
+                    return b"".join(pulled)
+        except UnreadableError:
+            return BROKEN
+        return b"".join(pulled) if size else THE_END
+
+
+class OutputBody:
+    """One stream of a job from an offset on: up to an end, or for as long as it grows."""
+
+    __slots__ = (
+        "_end",
+        "_fail",
+        "_job",
+        "_jobs",
+        "_offset",
+        "_stream",
+        "length",
+        "trailers",
+        "watched",
+    )
+
+    def __init__(
+        self,
+        jobs: JobTable,
+        job: Job,
+        stream: Stream,
+        offset: int,
+        end: int | None,
+        *,
+        fail: bool = False,
+    ) -> None:
+        """With an `end` of None the body follows the stream until the job is complete.
+
+        `fail`: a job that failed breaks the body off.
+        """
+        self._jobs = jobs
+        self._job = job
+        self._stream = stream
+        self._offset = offset
+        self._end = end
+        self._fail = fail
+        self.length = None if end is None else end - offset
+        self.trailers = EXIT if end is None else ""
+        self.watched = job.id if end is None else None
+
+    def pull(self, limit: int) -> bytes | FileSpan | End | None:
+        if self._jobs.get(self._job.id) is not self._job:
+            return BROKEN
+        output = self._job.output
+        end = output.size(self._stream) if self._end is None else self._end
+        rest = end - self._offset
+        if rest <= 0:
+            if self._end is not None:
+                return THE_END
+            if not self._job.over:
+                return None
+            return End(
+                trailers=((EXIT, exit_field(self._job)),),
+                broken=self._fail and self._job.failed,
+            )
+        stored = output.stored(self._stream, self._offset)
+        if stored is not None and min(stored[1], rest) >= _SENDFILE:
+            span = FileSpan(stored[0], self._offset, min(stored[1], rest, _LARGEST_SPAN))
+            self._offset += span.length
+            return span
+        try:
+            data = output.read(self._stream, self._offset, min(limit, rest))
+        except UnreadableError:
+            return BROKEN
+        self._offset += len(data)
+        return data
+
+
+class Position:
+    """How much of a job's story was told: state changes, and bytes of both streams.
+
+    Its text is an event's id. Told bytes and not told events are counted, so that it stays
+    true when pieces are told together or apart.
+    """
+
+    __slots__ = ("err", "out", "states")
+
+    def __init__(self, states: int = 0, out: int = 0, err: int = 0) -> None:
+        self.states = states
+        self.out = out
+        self.err = err
+
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """The position of that id; ValueError for a text that is no id."""
+        parts = text.split(".")
+        if len(parts) != 3 or not all(p.isascii() and p.isdigit() and len(p) < 19 for p in parts):
+            raise ValueError(f"{text!r} is not the id of an event")
+        position = cls(*map(int, parts))
+        if position.states > 3:
+            raise ValueError(f"{text!r} is not the id of an event")
+        return position
+
+    def __str__(self) -> str:
+        return f"{self.states}.{self.out}.{self.err}"
+
+
+class EventsBody:
+    """A job's story: state changes and both streams in order of arrival."""
+
+    __slots__ = (
+        "_follow",
+        "_index",
+        "_job",
+        "_jobs",
+        "_position",
+        "_sse",
+        "length",
+        "trailers",
+        "watched",
+    )
+
+    def __init__(
+        self, jobs: JobTable, job: Job, position: Position, *, follow: bool, sse: bool
+    ) -> None:
+        """From `position` on, as Server-Sent Events (`sse`) or as lines of JSON."""
+        self._jobs = jobs
+        self._job = job
+        self._position = position
+        self._follow = follow
+        self._sse = sse
+        self._index = _first_untold(job, position)
+        self.length: int | None = None
+        self.trailers = EXIT
+        self.watched: int | None = job.id if follow else None
+
+    def pull(self, limit: int) -> bytes | End | None:
+        if self._jobs.get(self._job.id) is not self._job:
+            return BROKEN
+        pulled = []
+        size = 0
+        try:
+            while size < limit and (event := self._next()):
+                pulled.append(event)
+                size += len(event)
+        except UnreadableError:
+            return BROKEN
+        if pulled:
+            return b"".join(pulled)
+        if self._position.states == 3:
+            return End(trailers=((EXIT, exit_field(self._job)),))
+        return None if self._follow else THE_END
+
+    def _next(self) -> bytes:
+        """The next event; empty for none yet."""
+        job, position = self._job, self._position
+        if position.states == 0:
+            position.states = 1
+            return self._event("new", job.create, "")
+        if position.states == 1:
+            if not job.start and not job.over:
+                return b""
+            position.states = 2
+            if job.start:
+                return self._event("running", job.start, "")
+        while self._index < job.output.arrivals():
+            arrival = job.output.arrival(self._index)
+            for stream, end in ((Stream.OUT, arrival.out_end), (Stream.ERR, arrival.err_end)):
+                if event := self._tell(stream, end, arrival.wall, final=False):
+                    return event
+            if self._index == job.output.arrivals() - 1:
+                # The newest may still grow.
+                break
+            self._index += 1
+        if not job.over:
+            return b""
+        for stream in Stream:
+            # What was held back in the hope of the rest of a character.
+            if event := self._tell(stream, job.output.size(stream), job.complete, final=True):
+                return event
+        if position.states == 3:
+            return b""
+        position.states = 3
+        more = f',"exit":{string(exit_field(job))}'
+        for name in ("code", "signal", "reason"):
+            more += f',"{name}":{SMALL_FIELDS[name](job)}'
+        return self._event("complete", job.complete, more)
+
+    def _tell(self, stream: Stream, end: int, wall: int, *, final: bool) -> bytes:
+        """An event of the stream's bytes up to `end` at most; empty if there is none."""
+        position = self._position
+        offset = position.out if stream is Stream.OUT else position.err
+        if offset >= end:
+            return b""
+        data = self._job.output.read(stream, offset, min(_EVENT_BYTES, end - offset))
+        if not final or offset + len(data) < end:
+            data = data[: _whole_characters(data)]
+        if not data:
+            # Held back.
+            return b""
+        if stream is Stream.OUT:
+            position.out += len(data)
+        else:
+            position.err += len(data)
+        try:
+            content = f'"text":{string(data.decode())}'
+        except UnicodeDecodeError:
+            import binascii
+
+            content = f'"base64":"{binascii.b2a_base64(data, newline=False).decode()}"'
+        return self._event(stream.name.lower(), wall, f',"offset":{offset},{content}')
+
+    def _event(self, name: str, wall: int, more: str) -> bytes:
+        time = string(format_time(wall))
+        if self._sse:
+            data = f'{{"time":{time}{more}}}'
+            return f"id: {self._position}\nevent: {name}\ndata: {data}\n\n".encode()
+        identity = f'"id":"{self._position}","event":"{name}"'
+        return f'{{{identity},"time":{time}{more}}}\n'.encode()
+
+
+def _first_untold(job: Job, position: Position) -> int:
+    """The first record of arrival that has bytes beyond the position."""
+    low, high = 0, job.output.arrivals()
+    while low < high:
+        middle = (low + high) // 2
+        arrival = job.output.arrival(middle)
+        if arrival.out_end > position.out or arrival.err_end > position.err:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _whole_characters(data: bytes) -> int:
+    """How many bytes of `data` there are before a character that is cut off at its end."""
+    for back in range(1, min(3, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 == 0x80:
+            continue
+        if 0xC0 <= byte <= 0xF4:
+            needed = 2 + (byte >= 0xE0) + (byte >= 0xF0)
+            return len(data) - back if needed > back else len(data)
+        break
+    return len(data)

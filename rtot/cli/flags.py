@@ -1,0 +1,222 @@
+"""The flags: what may be asked for on the command line and in the environment."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rtot import __version__
+from rtot.config import parse_duration, parse_size
+from rtot.system.listeners import parse_address
+from rtot.system.secret_file import is_secret
+
+
+class UsageError(Exception):
+    """A command line or environment that means nothing; the text says why."""
+
+
+class _Flag(NamedTuple):
+    """One flag: its name and its value's, what makes a value of its text, what it means.
+
+    `setting` is the field of Settings that it is for, or what `_serve` knows it by. A flag
+    that is given again replaces what was given before, unless it is `repeatable`.
+    """
+
+    name: str
+    metavar: str
+    convert: Callable[[str], Any]
+    setting: str
+    help: str
+    repeatable: bool = False
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,12}", text):
+        raise ValueError(f"{text!r} is not a number")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not _number(text):
+        raise ValueError("want at least 1")
+    return int(text)
+
+
+def _secret(text: str) -> str:
+    if not is_secret(text):
+        raise ValueError("a secret is printable ASCII without spaces")
+    return text
+
+
+def _mode(text: str) -> int:
+    if not re.fullmatch("0?[0-7]{3}", text):
+        raise ValueError(f"{text!r} is not a mode: want three octal digits")
+    return int(text, 8)
+
+
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ValueError(f"{text!r} is neither text nor json")
+    return text
+
+
+def _launcher(text: str) -> tuple[str, tuple[str, ...]]:
+    """`NAME=ARGV PREFIX`, split like a shell splits words, but by no shell."""
+    import shlex
+
+    name, equals, prefix = text.partition("=")
+    argv = tuple(shlex.split(prefix))
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or not equals or not argv:
+        raise ValueError(f"{text!r}: want NAME='argv prefix'")
+    return name, argv
+
+
+_FLAGS = (
+    _Flag(
+        *("-a", "ADDRESS", parse_address, "addresses"),
+        ":PORT, HOST:PORT, [::1]:PORT or unix:/path (default $RTOT_ADDR or localhost:8457)",
+        repeatable=True,
+    ),
+    _Flag(
+        *("-s", "SECRET", _secret, "secret"),
+        "the secret; visible to all in ps, $RTOT_SECRET is not (default: made up)",
+    ),
+    _Flag(
+        *("--secret-file", "FILE", str, "secret_file"),
+        "secrets, one a line, any of which is good; read again on SIGHUP",
+    ),
+    _Flag("--tls-cert", "FILE", str, "tls_cert", "speak TLS, with this certificate chain in PEM"),
+    _Flag(
+        *("--tls-key", "FILE", str, "tls_key"),
+        "the certificate's key in PEM (default: in the same file)",
+    ),
+    _Flag(
+        *("--tls-client-ca", "FILE", str, "tls_client_ca"),
+        "let only clients in that have a certificate of this authority",
+    ),
+    _Flag(
+        *("--socket-mode", "MODE", _mode, "socket_mode"),
+        "of a socket in the file system (default 600)",
+    ),
+    _Flag(
+        *("-f", "FORMAT", _log_format, "log_format"),
+        "log format, text or json (default $RTOT_LOG_FORMAT or text)",
+    ),
+    _Flag("--grace", "DURATION", parse_duration, "grace", "between TERM and KILL (default 5s)"),
+    _Flag(
+        *("--drain", "DURATION", parse_duration, "drain"),
+        "how long a job whose pipes are held by others stays running (default 1s)",
+    ),
+    _Flag(
+        *("--max-running", "N", _count, "max_running"),
+        "jobs at a time (default: from the limit of open files)",
+    ),
+    _Flag("--max-queued", "N", _number, "max_queued", "jobs that may wait (default 100000)"),
+    _Flag("--max-body", "SIZE", parse_size, "max_body", "the largest script (default 16M)"),
+    _Flag(
+        *("--max-output", "SIZE", parse_size, "max_output"),
+        "output kept of a job, beyond which it is dropped and counted (default 1G)",
+    ),
+    _Flag(
+        *("--max-connections", "N", _count, "max_connections"),
+        "clients at a time (default: from the limit of open files)",
+    ),
+    _Flag("--spool-dir", "DIR", str, "spool_dir", "scripts and large output ($TMPDIR or /tmp)"),
+    _Flag("--keep", "N", _number, "keep", "complete jobs to keep (default: all)"),
+    _Flag(
+        *("--ttl", "DURATION", parse_duration, "ttl"),
+        "how long to keep complete jobs (default: until deleted)",
+    ),
+    _Flag(
+        *("--launcher", "NAME='ARGV PREFIX'", _launcher, "launchers"),
+        "what a job may be started under; `default` is used for all",
+        repeatable=True,
+    ),
+    _Flag(
+        *("--head-timeout", "DURATION", parse_duration, "head_timeout"),
+        "for a request's head (default 10s)",
+    ),
+    _Flag(
+        *("--body-timeout", "DURATION", parse_duration, "body_timeout"),
+        "for progress of a body (default 20s)",
+    ),
+    _Flag(
+        *("--send-timeout", "DURATION", parse_duration, "send_timeout"),
+        "for progress of an answer (default 30s)",
+    ),
+    _Flag(
+        *("--idle-timeout", "DURATION", parse_duration, "idle_timeout"),
+        "between requests (default 75s)",
+    ),
+)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | str:
+    """What was asked for, by `setting`; or the text that was asked for. Raises UsageError."""
+    # Not argparse, which costs a megabyte and 15 ms at every start.
+    import getopt
+
+    # Go's spelling of a flag and its value in one word, as the original took it.
+    words = [
+        part
+        for word in argv
+        for part in ((word[:2], word[3:]) if re.match("-[a-z]=", word) else (word,))
+    ]
+    known = {flag.name for flag in _FLAGS} | {"--help", "--version"}
+    for word in words:
+        # getopt takes abbreviations, which new flags would make ambiguous; and an error that
+        # repeats a value might repeat a secret.
+        if word.startswith("--") and word.partition("=")[0] not in known:
+            raise UsageError(f"option {word.partition('=')[0]} not recognized")
+    short = "".join(f"{flag.name[1]}:" for flag in _FLAGS if len(flag.name) == 2)
+    long = [f"{flag.name[2:]}=" for flag in _FLAGS if len(flag.name) > 2]
+    try:
+        given, rest = getopt.getopt(words, f"{short}hv", [*long, "help", "version"])
+    except getopt.GetoptError as error:
+        raise UsageError(str(error)) from None
+    if rest:
+        raise UsageError(f"unexpected argument {rest[0]!r}")
+    options: dict[str, Any] = {}
+    flags = {flag.name: flag for flag in _FLAGS}
+    for name, text in given:
+        if name in ("-h", "--help"):
+            return _help()
+        if name in ("-v", "--version"):
+            return f"rtot {__version__}"
+        flag = flags[name]
+        value = _convert(name, flag.convert, text)
+        if flag.repeatable:
+            options.setdefault(flag.setting, []).append(value)
+        else:
+            options[flag.setting] = value
+    if "secret_file" in options and "secret" in options:
+        raise UsageError("-s and --secret-file: give one of them")
+    if "tls_cert" not in options and ("tls_key" in options or "tls_client_ca" in options):
+        raise UsageError("--tls-key and --tls-client-ca go with --tls-cert")
+    for variable, setting, convert in (
+        ("RTOT_ADDR", "addresses", lambda text: [parse_address(text)]),
+        ("RTOT_SECRET", "secret", _secret),
+        ("RTOT_LOG_FORMAT", "log_format", _log_format),
+        ("TMPDIR", "spool_dir", str),
+    ):
+        if setting not in options and environ.get(variable):
+            options[setting] = _convert(variable, convert, environ[variable])
+    chosen = options.setdefault("launchers", [])
+    if len(dict(chosen)) < len(chosen):
+        raise UsageError("--launcher: a name was given twice")
+    return options
+
+
+def _convert(name: str, convert: Callable[[str], Any], text: str) -> Any:
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def _help() -> str:
+    lines = ["usage: rtot [FLAG]...", "", "Run this over there: a job server that you curl.", ""]
+    for flag in _FLAGS:
+        repeatable = "; repeatable" if flag.repeatable else ""
+        lines.append(f"  {flag.name} {flag.metavar}\n        {flag.help}{repeatable}")
+    lines += ["  -h, --help\n        print this", "  -v, --version\n        print the version"]
+    return "\n".join(lines)

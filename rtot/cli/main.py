@@ -1,0 +1,157 @@
+"""argv and environment into settings, settings into a server, its end into an exit status."""
+
+import contextlib
+import os
+import resource
+import socket
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rtot.api.auth import Authenticator
+from rtot.api.handler import Handler
+from rtot.cli.flags import UsageError, parse
+from rtot.config import Settings, SetupError, share_descriptors
+from rtot.jobs.table import JobTable
+from rtot.loop.reload import Reload
+from rtot.loop.server import Server, read_clock
+from rtot.system import listeners, processes
+from rtot.system.listeners import Listener, parse_address
+from rtot.system.log import Log
+from rtot.system.processes import Processes
+from rtot.system.secret_file import read_secrets
+from rtot.system.spool import Spool, remove_leftovers
+from rtot.system.systemd import Notifier
+from rtot.text import reason
+
+if TYPE_CHECKING:
+    from rtot.system.tls import Tls
+
+USAGE_ERROR = 2
+FAILURE = 1
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the server of that command line; return the exit status."""
+    try:
+        options = parse(argv, os.environ)
+    except UsageError as error:
+        return _fail(f"{error} (see rtot --help)", USAGE_ERROR)
+    if isinstance(options, str):
+        return _show(options)
+    try:
+        processes.close_all_on_exec()
+    except OSError as error:
+        return _fail(f"cannot read /proc, which is needed: {reason(error)}")
+    if not os.access(".", os.X_OK):
+        # Started in a directory of somebody else's: there would be no way back to it.
+        os.chdir("/")
+    parent = options.pop("spool_dir", "/tmp")
+    try:
+        spool = Spool(parent)
+    except OSError as error:
+        return _fail(f"cannot use {parent}: {reason(error)}")
+    try:
+        remove_leftovers(parent)
+        return _serve(options, spool)
+    finally:
+        spool.close()
+
+
+def _serve(options: dict[str, Any], spool: Spool) -> int:
+    secret_file = options.pop("secret_file", None)
+    secret = options.pop("secret", None)
+    made_up = None
+    opened: list[Listener] = []
+    try:
+        if secret_file is not None:
+            secrets = read_secrets(secret_file)
+        else:
+            secret = secret or (made_up := os.urandom(20).hex())
+            secrets = (secret.encode(),)
+        tls = _tls(options)
+        opened = _open_listeners(options, tls)
+    except SetupError as error:
+        return _fail(str(error))
+    log = Log(2, as_json=options.pop("log_format", "text") == "json")
+    settings = _settings(options)
+    started = read_clock()
+    authenticator = Authenticator(secrets)
+    server = Server(
+        settings,
+        Handler(settings, authenticator, started),
+        JobTable(settings, spool),
+        Processes(os.environ, settings.first_reserved_descriptor),
+        opened,
+        log,
+        Notifier(os.environ),
+        Reload(authenticator, secret_file, tls),
+    )
+    if made_up is not None:
+        # Not through the log, which may be collected and kept.
+        _tell(f"no secret was given, this one was made up: {made_up}")
+    return server.run()
+
+
+def _tls(options: dict[str, Any]) -> "Tls | None":
+    """TLS if it was asked for. Raises SetupError."""
+    cert = options.pop("tls_cert", None)
+    key, ca = options.pop("tls_key", None), options.pop("tls_client_ca", None)
+    if cert is None:
+        return None
+    from rtot.system.tls import Tls
+
+    return Tls(cert, key, ca)
+
+
+def _open_listeners(options: dict[str, Any], tls: "Tls | None") -> list[Listener]:
+    """What a service manager passed, and what was asked for or is the default.
+
+    Raises SetupError, having kept none.
+    """
+    mode = options.pop("socket_mode", 0o600)
+    opened = listeners.inherited(os.environ)
+    otherwise = [] if opened else [parse_address("localhost:8457")]
+    for address in options.pop("addresses", otherwise):
+        try:
+            opened += listeners.listen(address, mode)
+        except SetupError:
+            listeners.close_listeners(opened)
+            raise
+    for listener in opened:
+        if listener.sock.family != socket.AF_UNIX:
+            listener.tls = tls
+    return opened
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    shares = share_descriptors(limit)
+    options.setdefault("max_running", shares.max_running)
+    options.setdefault("max_connections", shares.max_connections)
+    options["max_refused"] = shares.max_refused
+    options["first_reserved_descriptor"] = shares.first_reserved
+    options["max_starting"] = max(4, 2 * len(os.sched_getaffinity(0)))
+    options["launchers"] = tuple(options["launchers"])
+    return Settings(**options)
+
+
+def _fail(message: str, status: int = FAILURE) -> int:
+    _tell(message)
+    return status
+
+
+def _tell(message: str) -> None:
+    # Where stderr is closed it is None, and print would take stdout instead.
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"rtot: {message}", file=sys.stderr)
+
+
+def _show(text: str) -> int:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Or Python would try again at the end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0

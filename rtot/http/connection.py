@@ -1,0 +1,372 @@
+"""One client's HTTP: bytes in, requests out; responses in, bytes out. No sockets.
+
+`incoming` understands what the peer sends, `outgoing` writes what it is answered; here is
+the order of things: limits of time, who may speak, and the end of a connection that refuses
+something: the answer goes out, what still comes in is read and thrown away for a while, so
+that a client in the middle of an upload gets to read the answer (RFC 9112, 9.6).
+
+Time is an argument.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+from rtot.clock import Now
+from rtot.config import Settings
+from rtot.http.errors import RETRY, error
+from rtot.http.framing import RefusedError
+from rtot.http.heads import Heads
+from rtot.http.incoming import RequestReader
+from rtot.http.messages import Request, Response
+from rtot.http.outgoing import Piece, ResponseWriter
+from rtot.http.response_head import REASONS
+
+
+class State(Enum):
+    # Members are unique; Enum would hash a member's name, in Python, for every transition.
+    __hash__ = object.__hash__
+
+    FRESH = auto()
+    """Nothing was ever received."""
+    IDLE = auto()
+    HEAD = auto()
+    """The beginning of a request's head has arrived, and its end has not."""
+    HANDED = auto()
+    """A request was handed out and is not answered."""
+    BODY = auto()
+    """Its body is being read whole."""
+    STREAMING = auto()
+    """Its body is being handed out in pieces."""
+    RESPONDING = auto()
+    LINGERING = auto()
+    """All is said; what comes in is thrown away."""
+    CLOSED = auto()
+
+
+class Event(Enum):
+    __hash__ = object.__hash__
+
+    RECEIVED = auto()
+    HEAD_ENDED = auto()
+    BODY_WANTED = auto()
+    STREAM_WANTED = auto()
+    BODY_ENDED = auto()
+    ANSWERED = auto()
+    SENT = auto()
+    SENT_LAST = auto()
+    CLOSED = auto()
+
+
+_BEGINNING = {
+    Event.RECEIVED: State.HEAD,
+    Event.HEAD_ENDED: State.HANDED,
+    Event.ANSWERED: State.RESPONDING,
+}
+# Every cell that is not here is a bug of the caller and raises.
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.FRESH: _BEGINNING,
+    State.IDLE: _BEGINNING,
+    State.HEAD: {Event.HEAD_ENDED: State.HANDED, Event.ANSWERED: State.RESPONDING},
+    State.HANDED: {
+        Event.BODY_WANTED: State.BODY,
+        Event.STREAM_WANTED: State.STREAMING,
+        Event.ANSWERED: State.RESPONDING,
+    },
+    State.BODY: {Event.BODY_ENDED: State.HANDED, Event.ANSWERED: State.RESPONDING},
+    State.STREAMING: {Event.ANSWERED: State.RESPONDING},
+    State.RESPONDING: {Event.SENT: State.IDLE, Event.SENT_LAST: State.LINGERING},
+    State.LINGERING: {},
+    State.CLOSED: {Event.CLOSED: State.CLOSED},
+}
+for _row in TRANSITIONS.values():
+    _row[Event.CLOSED] = State.CLOSED
+
+# How long the peer may take for what a state waits for. The others wait for nobody, or for us.
+_PATIENCE: dict[State, Callable[[Settings], float]] = {
+    State.IDLE: lambda settings: settings.idle_timeout,
+    State.HEAD: lambda settings: settings.head_timeout,
+    State.BODY: lambda settings: settings.body_timeout,
+    State.STREAMING: lambda settings: settings.body_timeout,
+    State.RESPONDING: lambda settings: settings.send_timeout,
+    State.LINGERING: lambda settings: settings.linger_timeout,
+}
+_REFUSAL_HEADERS = {405: (("Allow", "GET, HEAD, POST, DELETE"),), 503: (RETRY,)}
+# To ask a set for a member that is at hand costs half of asking the Enum for one.
+_BETWEEN = frozenset({State.FRESH, State.IDLE})
+_BEFORE = frozenset({State.FRESH, State.IDLE, State.HEAD})
+_IN_BODY = frozenset({State.BODY, State.STREAMING})
+_ENDED = frozenset({State.LINGERING, State.CLOSED})
+
+
+class HttpConnection:
+    """The protocol side of one client.
+
+    The owner's duty: give it what arrives (`receive_data`, with empty data for the end),
+    ask for requests (`next_request`), answer each (`read_body`, `stream_body` or `respond`),
+    then pull bytes (`data_to_send`) and tell what was taken (`sent`), until it is CLOSED.
+    When LINGERING, shut the sending side of the socket down. At `deadline` call `expire`.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_linger_until",
+        "_reader",
+        "_request",
+        "_settings",
+        "_state",
+        "_waiting",
+        "_writer",
+        "anonymous",
+        "deadline",
+        "status",
+    )
+
+    def __init__(self, settings: Settings, heads: Heads, now: Now) -> None:
+        self._settings = settings
+        self._state = State.FRESH
+        self._reader = RequestReader(settings, heads)
+        self._writer = ResponseWriter()
+        self._request: Request | None = None
+        self._closing = False
+        self._waiting = False
+        self._linger_until = 0.0
+        # Who connects has something to say.
+        self.deadline: float | None = now.monotonic + settings.head_timeout
+        self.status = 0
+        """The status of the response under way."""
+        self.anonymous = False
+        """Whether it needed no secret."""
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def request(self) -> Request | None:
+        """The request that is being read or answered, None before its head is whole."""
+        return self._request
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether there are bytes that the peer has not taken."""
+        return bool(self._writer.pieces)
+
+    @property
+    def has_more_to_send(self) -> bool:
+        """Whether a pull stopped only to let others have their turn."""
+        return self._writer.body is not None and self._writer.yielded
+
+    @property
+    def watched(self) -> int | None:
+        """The job whose changes bring more of the response."""
+        body = self._writer.body
+        return body.watched if body is not None else None
+
+    @property
+    def room(self) -> int:
+        """How many bytes it is of use to read. For none, let the kernel hold the peer back.
+
+        Only a body that was asked for is worth more than the next head.
+        """
+        if self._reader.ended:
+            return 0
+        settings = self._settings
+        in_body = self._state in _IN_BODY
+        # By one byte more than a head may have it is known to be too long.
+        most = settings.max_buffer if in_body else settings.max_head + 1
+        return max(0, most - len(self._reader))
+
+    @property
+    def unused(self) -> bool:
+        """Whether nothing of a request is there."""
+        return self._state in _BETWEEN and not self._reader
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `next_request` or `next_piece` stopped only to let others have their turn."""
+        if self._state in _BETWEEN:
+            return bool(self._reader) or self._reader.ended
+        # Without a deadline a body is paused.
+        return self._state in _IN_BODY and self._reader.more and self.deadline is not None
+
+    def receive_data(self, data: bytes, now: Now) -> None:
+        """The peer sent `data`; empty: it will send no more."""
+        if self._state is State.LINGERING:
+            if not data:
+                self._advance(Event.CLOSED, now)
+            # While it goes on sending it has not seen the answer.
+            self.deadline = min(self._linger_until, now.monotonic + self._settings.linger_timeout)
+            return
+        self._reader.receive(data)
+
+    def next_request(self, now: Now) -> Request | None:
+        """The next request whose head, or whose whole body if asked for, is there.
+
+        None: there is none yet; ask again when more has arrived or a response is through.
+        A bad request answers itself: there is never another one after it.
+        """
+        try:
+            if self._state in _BEFORE:
+                return self._read_head(now)
+            if self._state is State.BODY:
+                return self._read_body(now)
+        except RefusedError as refused:
+            self.refuse(refused.status, refused.why, now)
+        return None
+
+    def read_body(self, limit: int, now: Now) -> None:
+        """The request that was handed out is to come again with its body, of at most `limit`."""
+        self._advance(Event.BODY_WANTED, now)
+        self._begin_body(limit)
+
+    def stream_body(self, now: Now) -> None:
+        """The body of the request that was handed out is to be had by `next_piece`."""
+        self._advance(Event.STREAM_WANTED, now)
+        self._begin_body(None)
+
+    def next_piece(self, room: int, now: Now) -> bytes | None:
+        """Of a streamed body: up to about `room` bytes, empty for none yet, None at the end.
+
+        A bad body answers itself; then the state is not STREAMING any more.
+        """
+        if self._state is not State.STREAMING:
+            return b""
+        try:
+            data = self._reader.take_body(room)
+        except RefusedError as refused:
+            self.refuse(refused.status, refused.why, now)
+            return b""
+        if data or self.deadline is None:
+            self.deadline = now.monotonic + self._settings.body_timeout
+        return None if self._reader.body_ended and not data else data
+
+    def pause_body(self) -> None:
+        """The receiver of a streamed body has no room: that is not the peer's fault.
+
+        The next `next_piece` sets the deadline anew.
+        """
+        self.deadline = None
+
+    def respond(self, response: Response, now: Now) -> None:
+        """Answer the request. One whose body is not all read is the connection's last."""
+        if self._request is not None and not self._reader.body_ended:
+            self._closing = True
+        self._writer.begin(response, self._request, now, last=self._closing)
+        self._advance(Event.ANSWERED, now)
+        self.status = response.status
+        self.anonymous = response.anonymous
+
+    def refuse(self, status: int, why: str, now: Now) -> None:
+        """Answer what is no request, and read nothing more of this connection."""
+        self._closing = True
+        self._reader.clear()
+        refusal = error(status, REASONS[status].lower(), why, *_REFUSAL_HEADERS.get(status, ()))
+        self.respond(refusal._replace(anonymous=True), now)
+
+    def shorten(self, now: Now) -> None:
+        """There is no room for it: it has only a moment left, whatever it is about."""
+        self.deadline = now.monotonic + self._settings.linger_timeout
+
+    def data_to_send(self, now: Now) -> list[Piece]:
+        """What is to be sent next, pulled from the response as far as that is of use."""
+        writer = self._writer
+        if writer.body is not None:
+            writer.pull()
+            if writer.done:
+                self._end_response(now)
+        if writer.pieces and self.deadline is None and self._state is State.RESPONDING:
+            # A follower was idle, rightly; from now on it is to take what there is.
+            self.deadline = now.monotonic + self._settings.send_timeout
+        return writer.pieces
+
+    def sent(self, count: int, now: Now) -> None:
+        """The peer took the first `count` bytes of that."""
+        writer = self._writer
+        writer.sent(count)
+        if self._state is State.RESPONDING:
+            if writer.done:
+                self._end_response(now)
+            elif writer.pieces:
+                self.deadline = now.monotonic + self._settings.send_timeout
+            else:
+                self.deadline = None
+
+    def expire(self, now: Now) -> None:
+        """The time of `deadline` has come."""
+        if self.deadline is None or now.monotonic < self.deadline:
+            return
+        match self._state:
+            case State.HEAD:
+                self.refuse(408, "the head of the request did not arrive in time", now)
+            case State.BODY | State.STREAMING:
+                self.refuse(408, "the body of the request does not arrive", now)
+            case _:
+                self.close(now)
+
+    def wind_down(self, now: Now) -> None:
+        """Answer what is under way, then close."""
+        self._closing = True
+        if self._state in _BETWEEN and not self._reader:
+            self.close(now)
+
+    def close(self, now: Now) -> None:
+        """The connection is over, whatever was under way."""
+        self._advance(Event.CLOSED, now)
+
+    def _advance(self, event: Event, now: Now) -> None:
+        after = TRANSITIONS[self._state].get(event)
+        if after is None:
+            raise AssertionError(f"{event.name} of a connection that is {self._state.name}")
+        self._state = after
+        patience = _PATIENCE.get(after)
+        self.deadline = now.monotonic + patience(self._settings) if patience else None
+        if after in _ENDED:
+            self._reader.clear()
+            if after is State.CLOSED:
+                self._writer.clear()
+            else:
+                self._linger_until = now.monotonic + self._settings.body_timeout
+
+    def _read_head(self, now: Now) -> Request | None:
+        reader = self._reader
+        head = reader.next_head()
+        if head is None:
+            # Blank lines before a request (RFC 9112, 2.2) are not the beginning of one.
+            if reader and self._state is not State.HEAD:
+                self._advance(Event.RECEIVED, now)
+            elif reader.ended and not reader:
+                self.close(now)
+            return None
+        self._advance(Event.HEAD_ENDED, now)
+        self._request = head.request
+        self._closing = self._closing or head.last
+        self._waiting = head.waiting
+        return head.request
+
+    def _begin_body(self, limit: int | None) -> None:
+        self._reader.begin_body(limit)
+        if self._waiting:
+            self._writer.say_continue()
+
+    def _read_body(self, now: Now) -> Request | None:
+        assert self._request is not None
+        request, progress = self._reader.read_body(self._request)
+        if request is None:
+            if progress:
+                self.deadline = now.monotonic + self._settings.body_timeout
+            return None
+        self._request = request
+        self._advance(Event.BODY_ENDED, now)
+        return request
+
+    def _end_response(self, now: Now) -> None:
+        if not self._writer.last:
+            self._request = None
+            self._advance(Event.SENT, now)
+            if self._closing and not self._reader:
+                # It was to be the last since the head was sent.
+                self.close(now)
+        elif self._reader.ended:
+            self.close(now)
+        else:
+            self._advance(Event.SENT_LAST, now)

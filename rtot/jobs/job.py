@@ -1,0 +1,200 @@
+"""One job: what it is, the states it goes through, and what each state has to remember.
+
+Exit of the leader and end of the pipes are independent facts, and either may come first.
+A job is complete when both have come, or when the pipes have been held open by somebody
+else for longer than the drain time; then it is complete and HELD, and what the holder
+writes is still collected.
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import NamedTuple
+
+from rtot.jobs.output import Output, Stream
+
+
+class State(Enum):
+    # Members are unique; Enum would hash a member's name, in Python, for every transition.
+    __hash__ = object.__hash__
+
+    NEW = auto()
+    STARTING = auto()
+    RUNNING = auto()
+    MUTE = auto()
+    """Running, with both outputs closed by the job."""
+    DRAINING = auto()
+    """The leader has exited, its outputs are still open."""
+    HELD = auto()
+    """Complete, although somebody still holds the outputs."""
+    COMPLETE = auto()
+
+
+class Event(Enum):
+    __hash__ = object.__hash__
+
+    DISPATCHED = auto()
+    DEFERRED = auto()
+    STARTED = auto()
+    REFUSED = auto()
+    CANCELLED = auto()
+    OUTPUTS_CLOSED = auto()
+    EXITED = auto()
+    DRAIN_EXPIRED = auto()
+
+
+# Every cell that is not here is a bug of the caller and raises.
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.NEW: {Event.DISPATCHED: State.STARTING, Event.CANCELLED: State.COMPLETE},
+    State.STARTING: {
+        Event.STARTED: State.RUNNING,
+        Event.DEFERRED: State.NEW,
+        Event.REFUSED: State.COMPLETE,
+    },
+    State.RUNNING: {Event.OUTPUTS_CLOSED: State.MUTE, Event.EXITED: State.DRAINING},
+    State.MUTE: {Event.EXITED: State.COMPLETE},
+    State.DRAINING: {Event.OUTPUTS_CLOSED: State.COMPLETE, Event.DRAIN_EXPIRED: State.HELD},
+    State.HELD: {Event.OUTPUTS_CLOSED: State.COMPLETE},
+    State.COMPLETE: {},
+}
+
+# The three states that the world is told.
+SHOWN = {
+    State.NEW: "new",
+    State.STARTING: "new",
+    State.RUNNING: "running",
+    State.MUTE: "running",
+    State.DRAINING: "running",
+    State.HELD: "complete",
+    State.COMPLETE: "complete",
+}
+
+OVER = frozenset({State.HELD, State.COMPLETE})
+
+
+class IllegalTransitionError(Exception):
+    """A fact that cannot be true of a job in that state."""
+
+
+class Reason(Enum):
+    """Why a job is complete."""
+
+    EXITED = "exited"
+    SIGNALED = "signaled"
+    TIMEOUT = "timeout"
+    KILLED = "killed"
+    NOT_STARTED = "not started"
+
+
+class Options(NamedTuple):
+    """What the submitter asked for beyond the script. `timeout` in seconds."""
+
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str | None = None
+    labels: tuple[str, ...] = ()
+    timeout: float | None = None
+    stdin_open: bool = False
+    launcher: str | None = None
+
+
+PLAIN = Options()
+
+
+class Usage(NamedTuple):
+    """What a job's leader and its waited-for children used: microseconds, peak bytes."""
+
+    user: int
+    system: int
+    peak: int
+
+
+class StdinState(Enum):
+    OPEN = auto()
+    ENDING = auto()
+    """The end was asked for and comes when what is pending is written."""
+    CLOSED = auto()
+
+
+class Stdin:
+    """What has been sent to a job's standard input and not yet been taken by the pipe."""
+
+    __slots__ = ("pending", "state")
+
+    def __init__(self) -> None:
+        self.pending = bytearray()
+        self.state = StdinState.OPEN
+
+
+class Run:
+    """What a job has to remember from its start until the last of its pipes is closed."""
+
+    __slots__ = ("drain_at", "open", "started", "stdin", "timeout_at")
+
+    def __init__(self, started: float, stdin: Stdin | None) -> None:
+        self.started = started
+        self.stdin = stdin
+        self.open = {Stream.OUT, Stream.ERR}
+        self.timeout_at: float | None = None
+        self.drain_at: float | None = None
+
+
+class Job:
+    """One job. Only the job table changes it; everybody else reads.
+
+    Times are nanoseconds since the epoch, 0 for not yet. `status` is a wait status
+    (waitpid(2)), meaningful once the job is complete and `failure` is empty; `failure`
+    says why there is none.
+    """
+
+    __slots__ = (
+        "complete",
+        "create",
+        "failure",
+        "fingerprint",
+        "holders",
+        "id",
+        "key",
+        "options",
+        "output",
+        "pid",
+        "reason",
+        "run",
+        "start",
+        "state",
+        "status",
+        "timeout",
+        "usage",
+    )
+
+    def __init__(self, id: int, options: Options, output: Output, create: int) -> None:
+        self.id = id
+        self.options = options
+        self.output = output
+        self.create = create
+        self.start = 0
+        self.complete = 0
+        self.state = State.NEW
+        self.status = 0
+        self.failure = ""
+        self.reason: Reason | None = None
+        self.pid: int | None = None
+        self.usage: Usage | None = None
+        self.timeout = options.timeout
+        self.holders: Mapping[int, str] = _NOBODY
+        self.run: Run | None = None
+        self.key: str | None = None
+        self.fingerprint = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the world is told that the job is complete."""
+        return self.state in OVER
+
+    @property
+    def failed(self) -> bool:
+        """Whether a complete job ended other than by exit 0."""
+        return bool(self.failure) or self.status != 0
+
+
+_NOBODY: Mapping[int, str] = MappingProxyType({})

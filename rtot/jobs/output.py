@@ -1,0 +1,274 @@
+"""A job's output: two append-only streams, read at absolute offsets by any number of readers.
+
+Rules. A byte has an offset in its stream and keeps it for good, so a reader is an offset and
+costs nothing. Of each stream the last `memory` bytes at most are held in memory, the rest is
+in a file. What does not fit (the limit of the job, a full disk) is dropped and counted, never
+waited for: a job is not to be stopped by its output. What was dropped has no offset.
+
+Beside the streams stands the order of arrival: one record for each piece, with its time and
+both streams' ends, so that the two can be told as one story.
+"""
+
+import struct
+from collections.abc import Callable
+from enum import IntEnum
+from typing import NamedTuple
+
+from rtot.storage import File, Storage, StorageError
+
+
+class Stream(IntEnum):
+    """Which output; the value is the file descriptor it has in the job."""
+
+    OUT = 1
+    ERR = 2
+
+
+class Arrival(NamedTuple):
+    """After the piece that arrived at `wall` (ns), the streams ended at these offsets."""
+
+    wall: int
+    out_end: int
+    err_end: int
+
+
+class UnreadableError(Exception):
+    """Bytes that were stored cannot be had any more."""
+
+
+NOTHING_DROPPED = (0, 0)
+
+_RECORD = struct.Struct("<qqq")
+# Pieces of one stream that arrive within this time of each other are told as one, so that
+# a job that writes byte by byte does not cost 24 bytes of record for each.
+_TOGETHER = 1_000_000
+# No record tells more than this, so that a reader need not take more at once.
+_MOST_TOGETHER = 64 * 1024
+
+
+class _Sequence:
+    """One append-only sequence of bytes: a file, and behind it the newest bytes in memory."""
+
+    __slots__ = ("_file", "_stored", "_tail")
+
+    def __init__(self) -> None:
+        self._file: File | None = None
+        self._stored = 0
+        self._tail: bytearray | bytes = bytearray()
+
+    @property
+    def size(self) -> int:
+        return self._stored + len(self._tail)
+
+    def append(self, data: bytes, memory: int, create: Callable[[], File]) -> int:
+        """Keep `data`, or as much of it as there is room for; return how much that was."""
+        kept = 0
+        if len(self._tail) + len(data) > memory and (file := self._flush(create)):
+            # What is too big for memory is not copied through it.
+            kept = file.append(data)
+            self._stored += kept
+            if kept == len(data):
+                return kept
+        more = data[kept : kept + memory - len(self._tail)]
+        self._tail += more
+        return kept + len(more)
+
+    def append_whole(self, data: bytes, memory: int, create: Callable[[], File]) -> bool:
+        """Keep all of `data` or, where there is no room, nothing; whether it was kept."""
+        if len(self._tail) + len(data) > memory and not self._flush(create):
+            return False
+        self._tail += data
+        return True
+
+    def _flush(self, create: Callable[[], File]) -> File | None:
+        """Move the memory into the file; None if not all of it could be moved."""
+        if self._file is None:
+            try:
+                self._file = create()
+            except StorageError:
+                return None
+        if self._tail:
+            moved = self._file.append(bytes(self._tail))
+            self._stored += moved
+            self._tail = self._tail[moved:]
+        return None if self._tail else self._file
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Some bytes from `offset` on, at most `limit`; empty at the end."""
+        if offset < self._stored and self._file is not None:
+            return self._file.read(offset, min(limit, self._stored - offset))
+        start = offset - self._stored
+        return bytes(self._tail[start : start + limit])
+
+    def stored(self, offset: int) -> tuple[File, int] | None:
+        """The file and how much of it can be sent as it is from `offset` on."""
+        if self._file is None or offset >= self._stored:
+            return None
+        return self._file, self._stored - offset
+
+    def seal(self) -> None:
+        if self._file is not None:
+            # Who has a file needs no memory any more.
+            moved = self._file.append(bytes(self._tail))
+            self._stored += moved
+            self._tail = self._tail[moved:]
+            self._file.seal()
+        self._tail = bytes(self._tail)
+
+    def remove(self) -> None:
+        self._tail = b""
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
+
+
+class Output:
+    """Both streams of one job.
+
+    The caller appends what arrives, seals it when nothing more will, and removes it
+    when the job is forgotten. Reading is possible from the first to the last of these.
+    """
+
+    __slots__ = (
+        "_arrivals",
+        "_err",
+        "_limit",
+        "_memory",
+        "_name",
+        "_newest_start",
+        "_newest_stream",
+        "_newest_wall",
+        "_out",
+        "_storage",
+        "dropped",
+    )
+
+    def __init__(self, storage: Storage, name: str, *, limit: int, memory: int) -> None:
+        """`limit` is for both streams together, `memory` for each."""
+        self._storage = storage
+        self._name = name
+        self._limit = limit
+        self._memory = memory
+        # Most jobs leave one of the three empty, and many all: they are made when needed.
+        self._out: _Sequence | None = None
+        self._err: _Sequence | None = None
+        self._arrivals: _Sequence | None = None
+        # The newest record may still grow, and is written when the next one begins.
+        self._newest_stream: Stream | None = None
+        self._newest_wall = 0
+        self._newest_start = 0
+        self.dropped = NOTHING_DROPPED
+
+    @property
+    def out_size(self) -> int:
+        return self._out.size if self._out else 0
+
+    @property
+    def err_size(self) -> int:
+        return self._err.size if self._err else 0
+
+    def size(self, stream: Stream) -> int:
+        """Where the stream ends now."""
+        return self.out_size if stream is Stream.OUT else self.err_size
+
+    def append(self, stream: Stream, data: bytes, wall: int) -> int:
+        """Keep what fits of `data`, which arrived at `wall` (ns); return how many bytes did.
+
+        Less than all of it means that the limit is reached or the disk is full. The rest is
+        counted in `dropped`.
+        """
+        total = self.out_size + self.err_size
+        room = self._limit - total
+        kept = 0
+        if room > 0:
+            self._begin_record(stream, len(data), total, wall)
+            sequence = self._sequence(stream)
+            kept = sequence.append(data[:room], self._memory, lambda: self._create(stream.name))
+        if kept < len(data):
+            out, err = self.dropped
+            lost = len(data) - kept
+            self.dropped = (out + lost, err) if stream is Stream.OUT else (out, err + lost)
+        return kept
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit, and not the disk, is what makes bytes be dropped."""
+        return self.out_size + self.err_size >= self._limit
+
+    def read(self, stream: Stream, offset: int, limit: int) -> bytes:
+        """Some bytes of the stream from `offset` on, at most `limit`; empty at the end.
+
+        Raises UnreadableError where there should be some.
+        """
+        sequence = self._out if stream is Stream.OUT else self._err
+        data = sequence.read(offset, limit) if sequence else b""
+        if not data and limit and offset < self.size(stream):
+            raise UnreadableError
+        return data
+
+    def stored(self, stream: Stream, offset: int) -> tuple[File, int] | None:
+        """The file that holds the stream at `offset` and how many bytes on from there it has.
+
+        None where the bytes are in memory. Offsets in the file are those of the stream.
+        """
+        sequence = self._out if stream is Stream.OUT else self._err
+        return sequence.stored(offset) if sequence else None
+
+    def arrivals(self) -> int:
+        """How many records there are."""
+        written = self._arrivals.size // _RECORD.size if self._arrivals else 0
+        return written + (self._newest_stream is not None)
+
+    def arrival(self, index: int) -> Arrival:
+        """The record of that number, from 0. The newest one may still grow."""
+        if self._arrivals is not None and index < self._arrivals.size // _RECORD.size:
+            start = index * _RECORD.size
+            record = self._arrivals.read(start, _RECORD.size)
+            # A record may lie across the end of the file.
+            record += self._arrivals.read(start + len(record), _RECORD.size - len(record))
+            if len(record) == _RECORD.size:
+                return Arrival(*_RECORD.unpack(record))
+        # The newest one; or one that cannot be read, which is then told together with it.
+        return Arrival(self._newest_wall, self.out_size, self.err_size)
+
+    def _begin_record(self, stream: Stream, length: int, total: int, wall: int) -> None:
+        """See to it that the piece about to be appended has a record."""
+        if (
+            stream is self._newest_stream
+            and 0 <= wall - self._newest_wall < _TOGETHER
+            and total + length - self._newest_start <= _MOST_TOGETHER
+        ):
+            return
+        if total > self._newest_start:
+            ended = _RECORD.pack(self._newest_wall, self.out_size, self.err_size)
+            self._arrivals = self._arrivals or _Sequence()
+            if not self._arrivals.append_whole(
+                ended, self._memory, lambda: self._create("arrivals")
+            ):
+                # No room: the pieces are told as one, in the order out, err.
+                return
+        self._newest_stream = stream
+        self._newest_wall = wall
+        self._newest_start = total
+
+    def seal(self) -> None:
+        """Nothing more will come, which is said once: give back what only writing needed."""
+        for sequence in (self._out, self._err, self._arrivals):
+            if sequence is not None:
+                sequence.seal()
+
+    def remove(self) -> None:
+        """Give back everything."""
+        for sequence in (self._out, self._err, self._arrivals):
+            if sequence is not None:
+                sequence.remove()
+
+    def _sequence(self, stream: Stream) -> _Sequence:
+        if stream is Stream.OUT:
+            self._out = self._out or _Sequence()
+            return self._out
+        self._err = self._err or _Sequence()
+        return self._err
+
+    def _create(self, suffix: str) -> File:
+        return self._storage.create(f"{self._name}.{suffix.lower()}")

@@ -1,0 +1,77 @@
+"""The jobs that wait to be started: which is next, and when.
+
+First come, first served. No more than a few may be in their first moments at a time: a
+process that begins takes the processor, and more of them would only get into each other's
+way, while those that have begun to wait for something else are in nobody's. When a job cannot
+be started for want of something, all wait, longer each time.
+"""
+
+from collections import deque
+
+from rtot.jobs.job import Job, State
+
+# For about so long, in seconds, a job takes the processor before it waits for something.
+STARTING = 0.02
+_FIRST_RETRY = 0.1
+_LONGEST_RETRY = 2.0
+
+
+class Queue:
+    """Jobs in the state NEW. One that has left it meanwhile is passed over."""
+
+    __slots__ = ("_jobs", "_most", "_retry_after", "_retry_at", "_starting")
+
+    def __init__(self, most_starting: int) -> None:
+        self._most = most_starting
+        self._jobs: deque[Job] = deque()
+        # Until when those who were started last count as starting, in order.
+        self._starting: dict[int, float] = {}
+        self._retry_at = 0.0
+        self._retry_after = 0.0
+
+    def add(self, job: Job) -> None:
+        """The job is the last."""
+        self._jobs.append(job)
+
+    def take(self, now: float) -> Job | None:
+        """The job to be started now, if there is one; report what came of it.
+
+        By `started`, and then `ended` once it has; by `put_back`; or not at all, if it
+        cannot be started.
+        """
+        while self._starting and next(iter(self._starting.values())) <= now:
+            del self._starting[next(iter(self._starting))]
+        if len(self._starting) >= self._most or self._retry_at > now:
+            return None
+        while self._jobs:
+            job = self._jobs.popleft()
+            if job.state is State.NEW:
+                return job
+        return None
+
+    def next_time(self) -> float:
+        """When to `take` next, if there are jobs."""
+        if len(self._starting) < self._most:
+            return self._retry_at
+        return max(self._retry_at, next(iter(self._starting.values())))
+
+    def started(self, job: Job, now: float) -> None:
+        """The job runs."""
+        self._retry_after = 0.0
+        self._starting[job.id] = now + STARTING
+
+    def ended(self, job_id: int) -> None:
+        """The job's process is gone."""
+        self._starting.pop(job_id, None)
+
+    def put_back(self, job: Job, now: float) -> bool:
+        """The job could not be started now; whether that is news."""
+        news = not self._retry_after
+        self._retry_after = min(max(_FIRST_RETRY, self._retry_after * 2), _LONGEST_RETRY)
+        self._retry_at = now + self._retry_after
+        # Behind those that were put back before it.
+        ahead = []
+        while self._jobs and self._jobs[0].id < job.id:
+            ahead.append(self._jobs.popleft())
+        self._jobs.extendleft(reversed([*ahead, job]))
+        return news

@@ -1,0 +1,205 @@
+"""The order in which a job is ended: one machine for kill, DELETE, timeout and shutdown.
+
+The signal asked for goes to every process of the job. Who is still there when the grace is
+over gets KILL, the leader first and a moment later everybody: a launcher's helper that sees
+its child die has its chance to clean up. Descendants are nobody's children, so that they are
+gone is not told but has to be looked for; the looking costs a walk of /proc, is done at
+growing intervals, and only while a job is being ended.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from signal import Signals
+
+# Between KILL to the leader and KILL to all that is left.
+MOMENT = 0.2
+# How long the dead may take to go away (uninterruptible sleep) before they count as surviving.
+REAP = 1.0
+_FIRST_LOOK = 0.01
+_LONGEST_LOOK = 0.25
+
+
+class Scope(Enum):
+    """To which of a job's processes a signal goes."""
+
+    LEADER = auto()
+    GROUP = auto()
+    TREE = auto()
+
+
+class Phase(Enum):
+    NOTIFIED = auto()
+    ASKED = auto()
+    LEADER_KILLED = auto()
+    ALL_KILLED = auto()
+    GONE = auto()
+    SURVIVED = auto()
+
+
+class Event(Enum):
+    GRACE_OVER = auto()
+    MOMENT_OVER = auto()
+    REAP_OVER = auto()
+    GRACE_CANCELLED = auto()
+    NONE_LEFT = auto()
+
+
+# What is not in a row does nothing in that phase.
+TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
+    Phase.NOTIFIED: {
+        Event.MOMENT_OVER: Phase.SURVIVED,
+        Event.GRACE_CANCELLED: Phase.ALL_KILLED,
+        Event.NONE_LEFT: Phase.GONE,
+    },
+    Phase.ASKED: {
+        Event.GRACE_OVER: Phase.LEADER_KILLED,
+        Event.GRACE_CANCELLED: Phase.ALL_KILLED,
+        Event.NONE_LEFT: Phase.GONE,
+    },
+    Phase.LEADER_KILLED: {
+        Event.MOMENT_OVER: Phase.ALL_KILLED,
+        Event.GRACE_CANCELLED: Phase.ALL_KILLED,
+        Event.NONE_LEFT: Phase.GONE,
+    },
+    Phase.ALL_KILLED: {
+        Event.REAP_OVER: Phase.SURVIVED,
+        Event.NONE_LEFT: Phase.GONE,
+    },
+    Phase.GONE: {},
+    Phase.SURVIVED: {},
+}
+
+_CLOCK_EVENT = {
+    Phase.NOTIFIED: Event.MOMENT_OVER,
+    Phase.ASKED: Event.GRACE_OVER,
+    Phase.LEADER_KILLED: Event.MOMENT_OVER,
+    Phase.ALL_KILLED: Event.REAP_OVER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Signal the stop's processes; the outcome is `signalled`."""
+
+    stop: "Stop"
+    signal: Signals
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """See which of the stop's processes are left; the outcome is `surveyed`."""
+
+    stop: "Stop"
+    scope: Scope
+
+
+class Stop:
+    """One job's end, from the first signal to the receipt.
+
+    The owner carries out `begin`'s commands at once, calls `expire` when `due` has come,
+    `surveyed` with the outcome of every Survey, and `delivered` with that of every Signal;
+    all but the last may answer further commands. `over` tells when there is nothing left to do.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_interval",
+        "_look_at",
+        "_phase",
+        "escalated",
+        "job_id",
+        "pid",
+        "scope",
+        "signal",
+        "signalled",
+        "surviving",
+    )
+
+    def __init__(
+        self,
+        job_id: int,
+        pid: int,
+        signal: Signals,
+        grace: float | None,
+        scope: Scope,
+        now: float,
+    ) -> None:
+        """`pid` is the leader's, dead or alive.
+
+        `grace` in seconds; None: the signal is a message, nobody is killed for surviving it.
+        """
+        self.job_id = job_id
+        self.pid = pid
+        self.signal = signal
+        self.scope = scope
+        self.signalled: dict[int, str] = {}
+        self.escalated: dict[int, str] = {}
+        self.surviving: dict[int, str] = {}
+        self._interval = _FIRST_LOOK
+        self._look_at = now + _FIRST_LOOK
+        if signal is Signals.SIGKILL:
+            self._phase, self._deadline = Phase.ALL_KILLED, now + REAP
+        elif grace is None:
+            self._phase, self._deadline = Phase.NOTIFIED, now + MOMENT
+        else:
+            self._phase, self._deadline = Phase.ASKED, now + grace
+
+    def begin(self) -> list[Signal | Survey]:
+        """What to do first."""
+        return [Signal(self, self.signal, self.scope)]
+
+    @property
+    def over(self) -> bool:
+        return self._phase in (Phase.GONE, Phase.SURVIVED)
+
+    @property
+    def due(self) -> float:
+        """When to call `expire`."""
+        return min(self._look_at, self._deadline)
+
+    def expire(self, now: float) -> list[Signal | Survey]:
+        """The time of `due` has come."""
+        if now >= self._deadline:
+            return self._advance(_CLOCK_EVENT[self._phase], now)
+        if now >= self._look_at:
+            self._interval = min(self._interval * 2, _LONGEST_LOOK)
+            self._look_at = now + self._interval
+            return [Survey(self, self.scope)]
+        return []
+
+    def cancel_grace(self, now: float) -> list[Signal | Survey]:
+        """No more grace: KILL at once."""
+        return self._advance(Event.GRACE_CANCELLED, now)
+
+    def delivered(self, found: dict[int, str], signal: Signals) -> None:
+        """A Signal was carried out: these pids and commands got the signal."""
+        (self.signalled if signal is self.signal else self.escalated).update(found)
+
+    def surveyed(self, found: dict[int, str], now: float) -> list[Signal | Survey]:
+        """A Survey was carried out: pids and commands that are still there."""
+        self.surviving = found
+        if not found:
+            return self._advance(Event.NONE_LEFT, now)
+        killed = self.signalled if self.signal is Signals.SIGKILL else self.escalated
+        if self._phase is Phase.ALL_KILLED and found.keys() - killed.keys():
+            # Born while their parents were being killed.
+            return [Signal(self, Signals.SIGKILL, self.scope)]
+        return []
+
+    def _advance(self, event: Event, now: float) -> list[Signal | Survey]:
+        phase = TRANSITIONS[self._phase].get(event)
+        if phase is None:
+            return []
+        self._phase = phase
+        match phase:
+            case Phase.LEADER_KILLED:
+                self._deadline = now + MOMENT
+                return [Signal(self, Signals.SIGKILL, Scope.LEADER)]
+            case Phase.ALL_KILLED:
+                self._deadline = now + REAP
+                self._interval = _FIRST_LOOK
+                self._look_at = now + _FIRST_LOOK
+                return [Signal(self, Signals.SIGKILL, self.scope)]
+            case _:
+                return []

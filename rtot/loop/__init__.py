@@ -1,0 +1,1 @@
+"""The turn: sole owner of the selector and of the clock."""

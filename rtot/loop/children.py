@@ -1,0 +1,265 @@
+"""The jobs' side of the loop: commands carried out, pipes read, exits told.
+
+It turns the job table's commands into calls of `process` and their outcomes into facts for
+the table. The selector is the server's; here it is only told which pipes to watch.
+"""
+
+import os
+import selectors
+
+from rtot.clock import Now
+from rtot.config import Settings
+from rtot.deadlines import Deadlines
+from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
+from rtot.jobs.job import Job, Usage
+from rtot.jobs.output import Stream
+from rtot.jobs.stop import Signal, Survey
+from rtot.jobs.table import JobTable
+from rtot.system.log import Log
+from rtot.system.processes import (
+    READ,
+    Exit,
+    NotStartedError,
+    Processes,
+    Target,
+    TryLaterError,
+    read_pipe,
+    write_pipe,
+)
+
+# Most jobs end sooner than this after their start, and their output is read at their end: to
+# have the selector tell of it would cost them four system calls and two turns of the loop.
+_FRESH = 0.01
+_RETRY = 0.1
+# Bytes read from one pipe in a turn.
+_READ_PER_TURN = 512 * 1024
+
+
+class OutputPipe:
+    """A job's stdout or stderr, as the selector knows it once it is watched."""
+
+    __slots__ = ("fd", "job_id", "registered", "stream")
+
+    def __init__(self, fd: int, job_id: int, stream: Stream) -> None:
+        self.fd = fd
+        self.job_id = job_id
+        self.stream = stream
+        self.registered = False
+
+
+class InputPipe:
+    """A job's stdin, as the selector knows it while it is full."""
+
+    __slots__ = ("fd", "job_id", "registered")
+
+    def __init__(self, fd: int, job_id: int) -> None:
+        self.fd = fd
+        self.job_id = job_id
+        self.registered = False
+
+
+class Children:
+    """All running jobs' processes and pipes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        jobs: JobTable,
+        processes: Processes,
+        selector: selectors.BaseSelector,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._processes = processes
+        self._selector = selector
+        self._log = log
+        self._leaders: dict[int, int] = {}
+        self._outputs: dict[int, dict[Stream, OutputPipe]] = {}
+        # When the selector is to be told of their outputs.
+        self._unwatched: Deadlines[int] = Deadlines()
+        self._inputs: dict[int, InputPipe] = {}
+
+    def next_deadline(self) -> float | None:
+        """When `expire` will next have something to do (monotonic)."""
+        return self._unwatched.next()
+
+    def expire(self, now: Now) -> None:
+        """Watch the jobs that were started a while ago and still run."""
+        for job_id in self._unwatched.due(now.monotonic):
+            self._watch(job_id, now)
+
+    def begin_turn(self) -> None:
+        """What was seen of /proc is old."""
+        self._processes.look_again()
+
+    def read_output(self, pipe: OutputPipe, now: Now, *, to_the_end: bool = False) -> None:
+        """Read what there is; `to_the_end`, see also whether that was all there will be."""
+        size = 0
+        while size < _READ_PER_TURN:
+            data = read_pipe(pipe.fd)
+            if data is None:
+                return
+            if not data:
+                self._close_output(pipe, now)
+                return
+            size += len(data)
+            self._jobs.output_received(pipe.job_id, pipe.stream, data, now)
+            if len(data) < READ and not to_the_end:
+                # A short read has emptied the pipe: to ask again would be to be told so.
+                return
+
+    def _close_output(self, pipe: OutputPipe, now: Now) -> None:
+        if pipe.registered:
+            self._selector.unregister(pipe.fd)
+        os.close(pipe.fd)
+        pipes = self._outputs[pipe.job_id]
+        del pipes[pipe.stream]
+        if not pipes:
+            del self._outputs[pipe.job_id]
+            self._unwatched.clear(pipe.job_id)
+        self._jobs.output_closed(pipe.job_id, pipe.stream, now)
+
+    def reap(self, now: Now) -> None:
+        """Some child has exited."""
+        for exit in self._processes.reap():
+            try:
+                self._bury(exit, now)
+            except Exception as failure:
+                self._log.confess(failure, now)
+
+    def _bury(self, exit: Exit, now: Now) -> None:
+        job_id = self._leaders.pop(exit.pid, None)
+        if job_id is None:
+            # An orphan that became ours (as PID 1), or a child of who exec'd us.
+            return
+        try:
+            # What it wrote is in the pipes: a job that leaves nobody behind is complete now.
+            for pipe in list(self._outputs.get(job_id, {}).values()):
+                self.read_output(pipe, now, to_the_end=True)
+            if job_id in self._outputs:
+                # Somebody else still holds what is not closed now.
+                self._unwatched.clear(job_id)
+                self._watch(job_id, now)
+        finally:
+            usage = Usage(exit.user, exit.system, exit.peak)
+            self._jobs.exited(job_id, exit.status, usage, now)
+
+    def carry_out(self, commands: list[Command], now: Now) -> None:
+        """Do it all, and tell the table what came of it."""
+        signals = [command for command in commands if isinstance(command, Signal)]
+        if signals:
+            self._signal(signals)
+        for command in commands:
+            try:
+                self._carry_out(command, now)
+            except Exception as failure:
+                self._log.confess(failure, now)
+
+    def _signal(self, signals: list[Signal]) -> None:
+        """All of a turn's signals together: each look for processes is one at all there are."""
+        targets = [Target(s.stop.job_id, s.stop.pid, s.scope) for s in signals]
+        numbers = [int(s.signal) for s in signals]
+        for command, found in zip(signals, self._processes.signal(targets, numbers), strict=True):
+            self._jobs.signalled(command.stop, found, command.signal)
+
+    def _carry_out(self, command: Command, now: Now) -> None:
+        match command:
+            case Signal():
+                pass
+            case Survey(stop, scope):
+                found = self._processes.find(Target(stop.job_id, stop.pid, scope))
+                self._jobs.surveyed(stop, found, now)
+            case FindHolders(job_id):
+                pipes = self._outputs.get(job_id, {})
+                found = self._processes.holders([pipe.fd for pipe in pipes.values()])
+                self._jobs.holders_found(job_id, found)
+            case CloseOutputs(job_id):
+                for pipe in list(self._outputs.get(job_id, {}).values()):
+                    self._close_output(pipe, now)
+            case WriteStdin(job_id):
+                self._write_stdin(job_id)
+            case CloseStdin(job_id):
+                self._close_stdin(job_id)
+            case Report(text):
+                self._log.warning(now, text)
+
+    def start(self, job: Job, now: Now) -> None:
+        """Spawn the job's process, and tell the table what came of it."""
+        options = job.options
+        prefix = self._settings.launcher(options.launcher) if options.launcher else ()
+        argv = (*(prefix or ()), self._jobs.script_path(job), *options.args)
+        try:
+            pipes = self._processes.open_pipes(stdin=options.stdin_open)
+        except TryLaterError as failure:
+            self._jobs.deferred(job, str(failure), now)
+            return
+        try:
+            pid = self._processes.spawn(job.id, argv, dict(options.env), options.cwd, pipes)
+        except Exception as failure:
+            pipes.close()
+            match failure:
+                case TryLaterError() | MemoryError():
+                    self._jobs.deferred(job, str(failure) or "cannot allocate memory", now)
+                case NotStartedError():
+                    self._jobs.not_started(job, str(failure), now)
+                case _:
+                    self._log.confess(failure, now)
+                    self._jobs.not_started(job, "internal server error", now)
+            return
+        pipes.close_theirs()
+        self._leaders[pid] = job.id
+        self._outputs[job.id] = {
+            Stream.OUT: OutputPipe(pipes.out, job.id, Stream.OUT),
+            Stream.ERR: OutputPipe(pipes.err, job.id, Stream.ERR),
+        }
+        self._unwatched.set(job.id, now.monotonic + _FRESH)
+        if pipes.stdin is not None:
+            self._inputs[job.id] = InputPipe(pipes.stdin, job.id)
+        self._jobs.started(job, pid, now)
+
+    def _watch(self, job_id: int, now: Now) -> None:
+        """Have the selector tell of the job's output from now on."""
+        for pipe in self._outputs.get(job_id, {}).values():
+            if pipe.registered:
+                continue
+            try:
+                self._selector.register(pipe.fd, selectors.EVENT_READ, pipe)
+            except OSError:
+                # It has no room: what the job writes waits in the pipe.
+                self._unwatched.set(job_id, now.monotonic + _RETRY)
+                return
+            pipe.registered = True
+
+    def write_input(self, pipe: InputPipe) -> None:
+        """There is room in a pipe that was full."""
+        self._selector.unregister(pipe.fd)
+        pipe.registered = False
+        self._write_stdin(pipe.job_id)
+
+    def _write_stdin(self, job_id: int) -> None:
+        pipe = self._inputs.get(job_id)
+        pending = self._jobs.stdin_pending(job_id)
+        if pipe is None or pipe.registered or not pending:
+            return
+        written = write_pipe(pipe.fd, pending)
+        if written is None:
+            self._jobs.stdin_broken(job_id)
+            return
+        more = written < len(pending)
+        self._jobs.stdin_written(job_id, written)
+        if more:
+            try:
+                self._selector.register(pipe.fd, selectors.EVENT_WRITE, pipe)
+            except OSError:
+                # Nobody would tell when there is room again: better to say so than to hang.
+                self._jobs.stdin_broken(job_id)
+                return
+            pipe.registered = True
+
+    def _close_stdin(self, job_id: int) -> None:
+        pipe = self._inputs.pop(job_id, None)
+        if pipe is not None:
+            if pipe.registered:
+                self._selector.unregister(pipe.fd)
+            os.close(pipe.fd)

@@ -1,0 +1,452 @@
+"""The clients' side of the loop: connections accepted, requests handed on, answers sent.
+
+It moves bytes between sockets and connections, requests between connections and the
+handler, and wakes those whose answer waits for a job. The selector is the server's; here it
+is only told for which sockets, and for what, it is to look.
+"""
+
+import selectors
+from collections.abc import Iterable
+
+from rtot.api.answers import Answer, NeedBody, Upload, Wait
+from rtot.api.handler import Handler
+from rtot.clock import Now
+from rtot.config import Settings
+from rtot.deadlines import Deadlines
+from rtot.http.connection import HttpConnection, State
+from rtot.http.errors import RETRY, error
+from rtot.http.heads import Heads
+from rtot.http.messages import Response
+from rtot.jobs.table import JobTable, StdinClosedError
+from rtot.loop.client import Client
+from rtot.system.listeners import Listener
+from rtot.system.log import Log
+
+_READ = selectors.EVENT_READ
+_WRITE = selectors.EVENT_WRITE
+_RESTING = frozenset({State.IDLE, State.FRESH, State.LINGERING})
+_ACCEPTS = 64
+# Each costs a millisecond of arithmetic in which nobody else is served.
+_HANDSHAKES = 4
+# Bytes sent to one client in a turn.
+_SENT_PER_TURN = 512 * 1024
+# How often a client that cannot send is asked whether it is still there.
+_PROBE = 5.0
+# How many that seem idle are asked whether they are, before one is closed for another.
+_EVICTIONS = 16
+
+
+class Clients:
+    """All connected clients.
+
+    The owner's duty, each turn: hand on what the selector tells (`accept`, `receive`,
+    `writable`), then call `expire`, `decide` and `flush`, in this order, with the jobs that
+    have changed; and not wait for the selector while there is `has_work`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        handler: Handler,
+        jobs: JobTable,
+        selector: selectors.BaseSelector,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._handler = handler
+        self._jobs = jobs
+        self._selector = selector
+        self._log = log
+        self._heads = Heads()
+        self._clients: set[Client] = set()
+        # In the order in which they became idle.
+        self._idle: dict[Client, None] = {}
+        # With whom there is something to do in this turn: a step, bytes to send, a socket whose
+        # interest has changed. Who is added by `flush` is left over for the next turn.
+        self._active: dict[Client, None] = {}
+        self._watchers: dict[int, set[Client]] = {}
+        self._deadlines: Deadlines[Client] = Deadlines()
+        self._handshakes = 0
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether somebody was left over for the next turn."""
+        return bool(self._active)
+
+    def next_deadline(self) -> float | None:
+        """When `expire` will next have something to do (monotonic)."""
+        return self._deadlines.next()
+
+    def accept(self, listener: Listener, now: Now) -> None:
+        """Take connections that wait at the listener.
+
+        Raises OSError when the machine has run out of what a connection needs; then leave
+        the listener alone for a while.
+        """
+        for _ in range(_ACCEPTS):
+            accepted = listener.accept()
+            if accepted is None:
+                return
+            client = Client(*accepted, HttpConnection(self._settings, self._heads, now))
+            self._clients.add(client)
+            over = len(self._clients) - self._settings.max_connections
+            if over > 0 and not self._evict(now):
+                if over > self._settings.max_refused:
+                    self._drop(client, now)
+                    continue
+                client.http.refuse(503, "too many connections", now)
+                client.http.shorten(now)
+                self._active[client] = None
+            try:
+                self._end_turn(client, now)
+            except OSError:
+                # The selector has no room for it.
+                self._drop(client, now)
+                raise
+            # Who connects has something to say, and has often said it already.
+            self.receive(client, now)
+
+    def receive(self, client: Client, now: Now) -> None:
+        """Something has arrived."""
+        if client not in self._clients:
+            return
+        try:
+            self._receive(client, now)
+        except Exception as failure:
+            # What was received may be lost, and what follows it would not be what was meant.
+            self._blame_ourselves(client, failure, now)
+
+    def _receive(self, client: Client, now: Now) -> None:
+        if client.socket.handshaking:
+            if self._handshakes >= _HANDSHAKES:
+                # The selector will tell again.
+                return
+            self._handshakes += 1
+        room = client.http.room
+        data = client.socket.receive(room) if room else None
+        if data is None:
+            # Still shaking hands, or done with it and what waits can be sent.
+            self._active[client] = None
+            return
+        if client.socket.failure:
+            self._log.rarely(now, "no TLS", peer=client.peer, error=client.socket.failure)
+        if not data and (client.waits or client.socket.handshaking or client.http.unused):
+            # It wants nothing; or its answer would come when nobody is there to read it.
+            self._drop(client, now)
+            return
+        self._idle.pop(client, None)
+        client.http.receive_data(data, now)
+        self._active[client] = None
+
+    def writable(self, client: Client, now: Now) -> None:
+        """There is room to send in."""
+        if client.socket.blocked:
+            self.receive(client, now)
+        self._active[client] = None
+
+    def expire(self, now: Now) -> None:
+        """Do what is due."""
+        self._handshakes = 0
+        for client in self._deadlines.due(now.monotonic):
+            try:
+                self._expire(client, now)
+            except Exception as failure:
+                self._blame_ourselves(client, failure, now)
+            self._active[client] = None
+
+    def decide(self, now: Now) -> None:
+        """Have what has arrived answered."""
+        for client in list(self._active):
+            try:
+                self._advance(client, now)
+            except Exception as failure:
+                self._blame_ourselves(client, failure, now)
+
+    def flush(self, changes: set[int], now: Now) -> None:
+        """Wake who waits for one of these jobs, and send what clients will take."""
+        for job_id in changes:
+            for client in list(self._watchers.get(job_id, ())):
+                try:
+                    self._wake(client, job_id, now)
+                except Exception as failure:
+                    self._blame_ourselves(client, failure, now)
+        active, self._active = self._active, {}
+        for client in active:
+            if client not in self._clients:
+                continue
+            try:
+                self._send(client, now)
+                self._end_turn(client, now)
+            except Exception as failure:
+                self._blame_ourselves(client, failure, now)
+
+    def wind_down(self, now: Now) -> None:
+        """Finish the answers under way and close."""
+        for client in self._clients:
+            client.http.wind_down(now)
+            self._active[client] = None
+
+    def close(self, now: Now) -> None:
+        """Close them all, whatever was under way."""
+        for client in list(self._clients):
+            self._drop(client, now)
+
+    def _evict(self, now: Now) -> bool:
+        """Close the one that has been idle for longest; False if there is none.
+
+        One whose next request is in the kernel already only seems to be idle.
+        """
+        for _ in range(min(_EVICTIONS, len(self._idle))):
+            client = next(iter(self._idle))
+            if client.http.state is not State.LINGERING:
+                self.receive(client, now)
+            if client not in self._clients:
+                return True
+            if client in self._idle:
+                self._drop(client, now)
+                return True
+        return False
+
+    def _expire(self, client: Client, now: Now) -> None:
+        if client.wait is not None and client.wait.deadline <= now.monotonic:
+            self._resume(client, client.wait, now)
+        elif client.upload is not None and client.http.deadline is None:
+            # Nothing is read of it, so that its end could not be either.
+            if client.socket.has_hung_up():
+                self._drop(client, now)
+        else:
+            client.http.expire(now)
+
+    def _advance(self, client: Client, now: Now) -> None:
+        """Take the client's next step: a request, a body, a piece of an upload."""
+        if client not in self._clients:
+            return
+        if client.upload is not None:
+            if client.http.state is State.STREAMING:
+                self._pump(client, client.upload, now)
+                return
+            # It has answered itself: what still comes of it is thrown away.
+            client.upload = None
+            self._watch(client, ())
+        while (request := client.http.next_request(now)) is not None:
+            if not client.asked_at:
+                client.asked_at = now.monotonic
+            needed, client.needed = client.needed, None
+            answer = (
+                self._handler.handle(request, client.peer, self._jobs, now)
+                if needed is None
+                else self._handler.go_on(request, needed, client.peer, self._jobs, now)
+            )
+            self._apply(client, answer, now)
+            if client.needed is None:
+                # There is no next request before this one's answer is through.
+                return
+
+    def _apply(self, client: Client, answer: Answer, now: Now) -> None:
+        match answer:
+            case Response():
+                self._respond(client, answer, now)
+            case NeedBody():
+                client.needed = answer
+                client.http.read_body(answer.limit, now)
+            case Wait():
+                client.wait = answer
+                client.lease = answer.lease
+                self._watch(client, tuple(answer.jobs))
+            case Upload():
+                client.http.stream_body(now)
+                client.upload = answer
+                client.uploaded = 0
+                self._watch(client, (answer.job_id,))
+                self._pump(client, answer, now)
+
+    def _respond(self, client: Client, response: Response, now: Now) -> None:
+        client.wait = None
+        client.upload = None
+        client.lease = response.lease
+        client.http.respond(response, now)
+        watched = client.http.watched
+        self._watch(client, () if watched is None else (watched,))
+        self._active[client] = None
+
+    def _resume(self, client: Client, wait: Wait, now: Now) -> None:
+        self._apply(client, self._handler.resume(wait, self._jobs, now), now)
+        self._active[client] = None
+
+    def _pump(self, client: Client, upload: Upload, now: Now) -> None:
+        """Move what has arrived of an upload into the job's stdin, as far as that has room."""
+        job = self._jobs.get(upload.job_id)
+        try:
+            if job is None:
+                raise StdinClosedError
+            if job.run is None and not job.over:
+                # It waits in the queue, and so do we.
+                client.http.pause_body()
+                return
+            room = self._jobs.stdin_room(job)
+            if not room:
+                client.http.pause_body()
+                return
+            piece = client.http.next_piece(room, now)
+            if piece is None:
+                if upload.end:
+                    self._jobs.end_stdin(job)
+                answer = self._handler.uploaded(upload.job_id, client.uploaded, self._jobs)
+                self._respond(client, answer, now)
+            elif piece:
+                client.uploaded += len(piece)
+                self._jobs.write_stdin(job, piece)
+        except StdinClosedError:
+            answer = self._handler.upload_refused(upload.job_id, client.uploaded)
+            self._respond(client, answer, now)
+
+    def _wake(self, client: Client, job_id: int, now: Now) -> None:
+        """Tell a client that waits for a job that it has changed."""
+        if client.wait is not None:
+            if self._handler.is_over(client.wait, job_id, self._jobs):
+                self._resume(client, client.wait, now)
+        elif client.upload is not None:
+            self._advance(client, now)
+            self._active[client] = None
+        elif not client.interest & _WRITE:
+            # One that is full already is told by the kernel when it has room.
+            self._active[client] = None
+
+    def _send(self, client: Client, now: Now) -> None:
+        if client.socket.handshaking:
+            return
+        budget = _SENT_PER_TURN
+        http = client.http
+        if http.state is State.RESPONDING and not client.answered:
+            request = http.request
+            client.answered = f"{request.method} {request.target}" if request else "- -"
+            client.sent = 0
+        while pieces := http.data_to_send(now):
+            if budget <= 0:
+                self._active[client] = None
+                return
+            count = client.socket.send(pieces)
+            if count is None:
+                http.close(now)
+                return
+            if not count:
+                return
+            client.sent += count
+            budget -= count
+            http.sent(count, now)
+        if http.has_more_to_send:
+            self._active[client] = None
+
+    def _end_turn(self, client: Client, now: Now) -> None:
+        """After a client's turn: log, close, wait for the right thing until the right time.
+
+        Who could take another step at once is active in the next turn, too.
+        """
+        http = client.http
+        state = http.state
+        if state is State.CLOSED:
+            self._drop(client, now)
+            return
+        if client.answered and state is not State.RESPONDING:
+            self._log_answer(client, now)
+        if state is State.LINGERING and not client.socket.shut:
+            client.socket.shut_down()
+        if state in _RESTING:
+            self._idle[client] = None
+        else:
+            self._idle.pop(client, None)
+        if http.has_work:
+            self._active[client] = None
+        room = http.room
+        if client.waits and not room:
+            # It has hung up; or it sends on and on while its answer is not due, and to stop
+            # reading would be not to see it hang up.
+            self._drop(client, now)
+            return
+        interest = _READ if room else 0
+        if client.socket.blocked or (
+            http.has_unsent and client not in self._active and not client.socket.handshaking
+        ):
+            interest |= _WRITE
+        if interest != client.interest:
+            self._set_interest(client, interest)
+        # A connection that waits for a job has no deadline of its own.
+        deadline = client.wait.deadline if client.wait is not None else http.deadline
+        if not interest and client.upload is not None and deadline is None:
+            deadline = now.monotonic + _PROBE
+        if deadline is not None:
+            self._deadlines.set(client, deadline)
+        else:
+            self._deadlines.clear(client)
+
+    def _set_interest(self, client: Client, interest: int) -> None:
+        if not client.interest:
+            self._selector.register(client.socket, interest, client)
+        elif not interest:
+            self._selector.unregister(client.socket)
+        else:
+            self._selector.modify(client.socket, interest, client)
+        client.interest = interest
+
+    def _watch(self, client: Client, job_ids: Iterable[int]) -> None:
+        """Let the client be woken when one of these jobs changes, and by no other."""
+        for job_id in client.watched:
+            watchers = self._watchers.get(job_id)
+            if watchers is not None:
+                watchers.discard(client)
+                if not watchers:
+                    del self._watchers[job_id]
+        client.watched = tuple(job_ids)
+        for job_id in client.watched:
+            self._watchers.setdefault(job_id, set()).add(client)
+
+    def _drop(self, client: Client, now: Now) -> None:
+        """Close the client's socket and forget it."""
+        if client not in self._clients:
+            return
+        self._clients.discard(client)
+        self._idle.pop(client, None)
+        self._active.pop(client, None)
+        self._deadlines.clear(client)
+        if client.socket in self._selector.get_map():
+            self._selector.unregister(client.socket)
+        client.socket.close()
+        self._watch(client, ())
+        if client.lease is not None:
+            self._handler.hung_up(client.lease, self._jobs, now)
+        client.http.close(now)
+        if client.answered:
+            self._log_answer(client, now)
+
+    def _log_answer(self, client: Client, now: Now) -> None:
+        method, _, target = client.answered.partition(" ")
+        client.answered = ""
+        client.lease = None
+        seconds = now.monotonic - client.asked_at if client.asked_at else 0.0
+        client.asked_at = 0.0
+        http = client.http
+        self._log.request(
+            *(now, client.peer, method, target, http.status, client.sent, seconds),
+            anonymous=http.anonymous,
+        )
+
+    def _blame_ourselves(self, client: Client, failure: Exception, now: Now) -> None:
+        """A bug of ours, or no more memory: the client is told if it still can be."""
+        self._log.confess(failure, now)
+        if client not in self._clients:
+            return
+        try:
+            if client.http.state is not State.HANDED:
+                self._drop(client, now)
+            elif isinstance(failure, MemoryError):
+                answer = error(503, "out of memory", "there is no room for this now", RETRY)
+                self._respond(client, answer, now)
+            else:
+                answer = error(500, "internal server error", "this is a bug of the server")
+                self._respond(client, answer, now)
+        except Exception as again:
+            self._log.confess(again, now)
+            self._drop(client, now)

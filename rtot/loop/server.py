@@ -1,0 +1,281 @@
+"""The loop: sole owner of the selector and of the clock.
+
+One turn has six phases: observe what the kernel has to tell, expire what is due, decide what
+requests mean, act on the world, flush what clients will take, start a job. Cores are told
+facts and asked for what they want; none of them calls back. Work in a turn is bounded for
+every descriptor, and what is left over is first in the next turn, for which nobody is waited
+for. To start a job is part of acting, and comes last because it alone takes long.
+"""
+
+import gc
+import os
+import selectors
+import signal
+import time
+
+from rtot import __version__
+from rtot.api.handler import Handler
+from rtot.clock import Now
+from rtot.config import Settings
+from rtot.jobs.table import JobTable
+from rtot.loop.children import Children, InputPipe, OutputPipe
+from rtot.loop.client import Client
+from rtot.loop.clients import Clients
+from rtot.loop.reload import Reload
+from rtot.system.listeners import Listener, close_listeners
+from rtot.system.log import Log
+from rtot.system.processes import Processes
+from rtot.system.systemd import Notifier
+
+# How many new objects there are before cycles of them are looked for.
+_OBJECTS = 20_000
+# epoll_wait(2) counts milliseconds in an int, which holds 24 days.
+_LONGEST_WAIT = 86400.0
+# How long listeners rest when there is no descriptor for a connection.
+_REST = 0.5
+# Beyond the grace: how long at most an ending server waits for the last of the dying.
+_PATIENCE = 10.0
+
+
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _Wakeup:
+    """The descriptor that tells that there were signals, as the selector knows it."""
+
+
+class Server:
+    """Everything together, for as long as the process lives."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        handler: Handler,
+        jobs: JobTable,
+        processes: Processes,
+        listeners: list[Listener],
+        log: Log,
+        notifier: Notifier,
+        reload: Reload,
+    ) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._listeners = listeners
+        self._log = log
+        self._notifier = notifier
+        self._reload = reload
+        self._selector = selectors.DefaultSelector()
+        self._children = Children(settings, jobs, processes, self._selector, log)
+        self._clients = Clients(settings, handler, jobs, self._selector, log)
+        self._signals: set[int] = set()
+        self._listening = False
+        self._listen_at: float | None = None
+        self._status: int | None = None
+        self._give_up_at: float | None = None
+        self._wakeup, self._wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> int:
+        """Serve until told to end; return the exit status of the process."""
+        self._selector.register(self._wakeup, selectors.EVENT_READ, _Wakeup())
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, self._note)
+        # Whoever started us may have had them blocked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        now = read_clock()
+        self._listen(now)
+        for listener in self._listeners:
+            self._log.info(now, "listening", address=listener.name, version=__version__)
+        self._log.flush(now)
+        self._notifier.ready(now)
+        # What is there now stays. What comes is freed when nobody refers to it any more, and
+        # cycles are few: looking for them at every 700th object cost a tenth of the work.
+        gc.freeze()
+        gc.set_threshold(_OBJECTS, 10, 10)
+        while not self._has_ended(now):
+            patience = self._patience(now)
+            ready = self._selector.select(patience)
+            if not ready and patience:
+                # Time has passed, maybe much (SIGSTOP): what has come meanwhile came before
+                # what is due now.
+                ready = self._selector.select(0)
+            now = read_clock()
+            try:
+                self._turn(ready, now)
+            except Exception as failure:
+                # Each phase has seen to its own. This is for the bug that nobody thought of.
+                self._log.confess(failure, now)
+            self._log.flush(now)
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS[1:]:
+            # The end cannot be had any sooner.
+            signal.signal(number, signal.SIG_IGN)
+        self._clients.close(now)
+        close_listeners(self._listeners)
+        self._log.flush(now)
+        assert self._status is not None
+        return self._status
+
+    def _turn(self, ready: list[tuple[selectors.SelectorKey, int]], now: Now) -> None:
+        self._observe(ready, now)
+        self._expire(now)
+        self._clients.decide(now)
+        self._act(now)
+        # The log tells how long an answer took, this turn's work included.
+        self._clients.flush(self._jobs.take_changes(), read_clock())
+        self._start()
+
+    def _patience(self, now: Now) -> float | None:
+        """How long the selector may wait: until the nearest deadline, or not at all."""
+        if self._clients.has_work:
+            return 0.0
+        times = (
+            self._jobs.next_deadline(),
+            self._children.next_deadline(),
+            self._clients.next_deadline(),
+            self._listen_at,
+            self._give_up_at,
+            self._notifier.deadline,
+        )
+        nearest = min((t for t in times if t is not None), default=None)
+        return None if nearest is None else min(max(0.0, nearest - now.monotonic), _LONGEST_WAIT)
+
+    def _observe(self, ready: list[tuple[selectors.SelectorKey, int]], now: Now) -> None:
+        for key, mask in ready:
+            try:
+                match key.data:
+                    case Client() as client:
+                        if mask & selectors.EVENT_READ:
+                            self._clients.receive(client, now)
+                        if mask & selectors.EVENT_WRITE:
+                            self._clients.writable(client, now)
+                    case OutputPipe() as pipe:
+                        self._children.read_output(pipe, now)
+                    case InputPipe() as pipe:
+                        self._children.write_input(pipe)
+                    case _Wakeup():
+                        os.read(self._wakeup, 4096)
+                    case listener:
+                        self._accept(listener, now)
+            except Exception as failure:
+                self._log.confess(failure, now)
+        if self._signals:
+            signals, self._signals = self._signals, set()
+            for number in sorted(signals):
+                try:
+                    self._take_signal(number, now)
+                except Exception as failure:
+                    self._log.confess(failure, now)
+
+    def _expire(self, now: Now) -> None:
+        try:
+            self._jobs.expire(now)
+            self._children.expire(now)
+        except Exception as failure:
+            self._log.confess(failure, now)
+        self._clients.expire(now)
+        if self._listen_at is not None and self._listen_at <= now.monotonic:
+            self._listen(now)
+        if self._give_up_at is not None and self._give_up_at <= now.monotonic:
+            self._log.warning(now, "some processes could not be ended")
+            self._jobs.cancel_grace(now)
+        if self._notifier.deadline is not None and self._notifier.deadline <= now.monotonic:
+            self._notifier.alive(now)
+
+    def _act(self, now: Now) -> None:
+        if self._jobs.closing and self._status is None:
+            self._log.info(now, "ending", request="DELETE /")
+            self._end(1, now)
+        self._children.begin_turn()
+        while commands := self._jobs.take_commands():
+            self._children.carry_out(commands, now)
+
+    def _start(self) -> None:
+        """Start a job, which takes a millisecond: nobody's answer waits for it."""
+        now = read_clock()
+        job = self._jobs.take_job(now)
+        if job is None:
+            return
+        try:
+            self._children.start(job, now)
+        except Exception as failure:
+            self._log.confess(failure, now)
+
+    def _listen(self, now: Now) -> None:
+        self._listen_at = None
+        if self._listening or self._status is not None:
+            return
+        self._listening = True
+        try:
+            for listener in self._listeners:
+                self._selector.register(listener.sock, selectors.EVENT_READ, listener)
+        except OSError as failure:
+            self._rest(failure, now)
+
+    def _stop_listening(self) -> None:
+        self._listen_at = None
+        if self._listening:
+            self._listening = False
+            for listener in self._listeners:
+                if listener.sock in self._selector.get_map():
+                    self._selector.unregister(listener.sock)
+
+    def _accept(self, listener: Listener, now: Now) -> None:
+        if not self._listening:
+            return
+        try:
+            self._clients.accept(listener, now)
+        except OSError as failure:
+            self._rest(failure, now)
+
+    def _rest(self, failure: OSError, now: Now) -> None:
+        """There is nothing to accept with.
+
+        Connections stay in the backlog, and asking again at once would only burn the
+        processor.
+        """
+        self._log.warning(now, "cannot accept connections for now", error=str(failure))
+        self._stop_listening()
+        self._listen_at = now.monotonic + _REST
+
+    def _note(self, number: int, frame: object) -> None:
+        """The handler of signals: the loop sees to them in its own time."""
+        self._signals.add(number)
+
+    def _take_signal(self, number: int, now: Now) -> None:
+        if number == signal.SIGCHLD:
+            self._children.reap(now)
+        elif number == signal.SIGHUP:
+            if self._status is None:
+                self._notifier.reloading(now)
+                self._reload.carry_out(self._log, now)
+                self._notifier.ready(now)
+        elif self._status is None:
+            self._log.info(now, "ending", signal=signal.Signals(number).name)
+            self._end(0, now)
+        else:
+            self._log.info(now, "killing what is left", signal=signal.Signals(number).name)
+            self._jobs.cancel_grace(now)
+
+    def _end(self, status: int, now: Now) -> None:
+        """Stop accepting, finish the answers under way, end all jobs."""
+        self._status = status
+        self._notifier.stopping()
+        self._stop_listening()
+        close_listeners(self._listeners)
+        self._listeners = []
+        self._jobs.shut_down(now)
+        self._give_up_at = now.monotonic + self._settings.grace + _PATIENCE
+        self._clients.wind_down(now)
+
+    def _has_ended(self, now: Now) -> bool:
+        if self._status is None:
+            return False
+        if self._give_up_at is not None and now.monotonic >= self._give_up_at:
+            return True
+        return self._jobs.ended and not self._clients
+
+
+def read_clock() -> Now:
+    """What time it is: the one place that asks."""
+    return Now(time.monotonic(), time.time_ns())

@@ -1,0 +1,184 @@
+"""What the operator reads: one bounded line for each request, and for what else happens.
+
+Lines go to stderr, and never hold the server up: a reader that is too slow loses lines, and
+is told how many. No line has a script, a secret or a control character in it.
+"""
+
+import os
+import select
+from collections import deque
+
+from rtot.clock import Now
+from rtot.text import ascii_string, format_time
+from rtot.throttle import Bucket
+
+# A pipe that is writable takes this much without blocking (pipe(7), PIPE_BUF).
+_ATOMIC = 4096
+_MOST_TEXT = 500
+_MOST_PENDING = 1000
+# Lines that strangers can cause, at once; then one a second.
+_COMPLAINTS = 10
+_FAILED = frozenset({401, 429})
+_SECRET = frozenset({"arg", "env"})
+# What jobs are given (arg, env) is theirs, and a parameter that does not exist may be
+# anything, a misplaced secret among it.
+_HARMLESS = frozenset(
+    {"after", "close", "cwd", "fail", "fields", "follow", "from", "grace", "label", "launcher"}
+    | {"lease", "limit", "offset", "signal", "state", "stdin", "timeout", "tree", "until", "wait"}
+)
+
+
+def escape(text: str, most: int) -> str:
+    """At most `most` characters, with everything that a terminal could obey made visible."""
+    cut = text if len(text) <= most else text[: most - 3] + "..."
+    if cut.isprintable() and '"' not in cut and "\\" not in cut:
+        return cut
+    return "".join(map(_escape_character, cut))
+
+
+def _escape_character(c: str) -> str:
+    if c in '"\\':
+        return "\\" + c
+    return c if c.isprintable() else c.encode("unicode_escape").decode()
+
+
+def redact(target: str) -> str:
+    """A target for the log: the values of parameters that may be anybody's secret left out."""
+    path, mark, query = target.partition("?")
+    if not mark:
+        return target
+    return path + mark + "&".join(map(_redact_parameter, query.split("&")))
+
+
+def _redact_parameter(text: str) -> str:
+    name, equals, _ = text.partition("=")
+    if name in _HARMLESS or not text:
+        return text
+    return f"{name}=..." if name in _SECRET and equals else "..."
+
+
+def text_line(now: Now, level: str, message: str, **pairs: str | int | float) -> str:
+    """logfmt, like the original's text format."""
+    line = f'time="{format_time(now.wall)}" level={level} msg="{escape(message, _MOST_TEXT)}"'
+    for name, value in pairs.items():
+        text = f'"{escape(value, _MOST_TEXT)}"' if isinstance(value, str) else value
+        line += f" {name}={text}"
+    return line + "\n"
+
+
+def json_line(now: Now, level: str, message: str, **pairs: str | int | float) -> str:
+    """One JSON object."""
+    more = "".join(f',"{name}":{_json_value(value)}' for name, value in pairs.items())
+    text = ascii_string(escape(message, _MOST_TEXT))
+    return f'{{"time":"{format_time(now.wall)}","level":"{level}","msg":{text}{more}}}\n'
+
+
+def _json_value(value: str | int | float) -> str:
+    if isinstance(value, str):
+        return ascii_string(value[:_MOST_TEXT])
+    return str(value)
+
+
+class Log:
+    """Lines on their way to a descriptor."""
+
+    __slots__ = ("_as_json", "_bucket", "_dropped", "_fd", "_lines", "_poll", "_withheld")
+
+    def __init__(self, fd: int, *, as_json: bool) -> None:
+        self._fd = fd
+        self._as_json = as_json
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._bucket = Bucket(_COMPLAINTS, 1.0)
+        self._withheld = 0
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+
+    def info(self, now: Now, message: str, **pairs: str | int | float) -> None:
+        self._add(now, "info", message, **pairs)
+
+    def warning(self, now: Now, message: str, **pairs: str | int | float) -> None:
+        self._add(now, "warning", message, **pairs)
+
+    def rarely(self, now: Now, message: str, **pairs: str | int | float) -> None:
+        """A warning that anybody can cause without a secret: a few, then one a second.
+
+        The next one tells how many were withheld.
+        """
+        self._rarely(now, "warning", message, pairs)
+
+    def _rarely(
+        self, now: Now, level: str, message: str, pairs: dict[str, str | int | float]
+    ) -> None:
+        if not self._bucket.take(now.monotonic):
+            self._withheld += 1
+            return
+        if self._withheld:
+            pairs["withheld"] = self._withheld
+            self._withheld = 0
+        self._add(now, level, message, **pairs)
+
+    def request(
+        self,
+        now: Now,
+        peer: str,
+        method: str,
+        target: str,
+        status: int,
+        sent: int,
+        seconds: float,
+        *,
+        anonymous: bool,
+    ) -> None:
+        """A request was answered with `sent` bytes after `seconds`."""
+        pairs: dict[str, str | int | float] = {
+            "peer": peer,
+            "method": method,
+            "target": redact(target),
+            "status": status,
+            "bytes": sent,
+            "seconds": round(seconds, 6),
+        }
+        message = "authentication failed" if status in _FAILED else "request"
+        if anonymous:
+            self._rarely(now, "warning" if status in _FAILED else "info", message, pairs)
+        else:
+            self._add(now, "info", message, **pairs)
+
+    def _add(self, now: Now, level: str, message: str, **pairs: str | int | float) -> None:
+        if len(self._lines) >= _MOST_PENDING:
+            self._dropped += 1
+            return
+        line = json_line if self._as_json else text_line
+        self._lines.append(line(now, level, message, **pairs))
+
+    def confess(self, failure: Exception, now: Now) -> None:
+        """What should never be raised was: the traceback, for it is a bug of ours.
+
+        That there is no more memory is not, and no time to format anything.
+        """
+        if isinstance(failure, MemoryError):
+            self.rarely(now, "out of memory")
+        elif len(self._lines) >= _MOST_PENDING:
+            self._dropped += 1
+        else:
+            import traceback
+
+            self._lines.append("".join(traceback.format_exception(failure)))
+
+    def flush(self, now: Now) -> None:
+        """Write what can be written without waiting."""
+        while self._lines and self._poll.poll(0):
+            portion = self._lines.popleft()
+            size = len(portion)
+            while self._lines and size + len(self._lines[0]) <= _ATOMIC // 2:
+                line = self._lines.popleft()
+                size += len(line)
+                portion += line
+            try:
+                os.write(self._fd, portion.encode(errors="replace")[:_ATOMIC])
+            except OSError:
+                return
+            if self._dropped and not self._lines:
+                dropped, self._dropped = self._dropped, 0
+                self._add(now, "warning", "log lines were dropped", count=dropped)

@@ -1,0 +1,108 @@
+"""What /proc tells of the machine's processes (proc(5)): who is whose, and who holds a pipe.
+
+A walk costs some microseconds for every process of the machine, so it is taken only when
+something is to be signalled or named, and shared by all who ask in the same turn.
+"""
+
+import os
+from typing import NamedTuple
+
+JOB = "RTOT_JOB_ID"
+SERVER = "RTOT_SERVER_ID"
+_READ = 64 * 1024
+
+
+class Process(NamedTuple):
+    """One line of /proc/PID/stat, and the marks of /proc/PID/environ."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    started: int
+    zombie: bool
+    command: str
+    server: str
+    job: str
+
+
+class Census:
+    """All processes of the machine at one moment, found by what makes them a job's."""
+
+    __slots__ = ("children", "everyone", "groups", "jobs", "sessions")
+
+    def __init__(self, server_id: str) -> None:
+        self.everyone: dict[int, Process] = {}
+        self.children: dict[int, list[Process]] = {}
+        self.groups: dict[int, list[Process]] = {}
+        self.sessions: dict[int, list[Process]] = {}
+        self.jobs: dict[str, list[Process]] = {}
+        for name in os.listdir("/proc"):
+            process = inspect(int(name)) if name.isdigit() else None
+            if process is None:
+                continue
+            self.everyone[process.pid] = process
+            self.children.setdefault(process.parent, []).append(process)
+            self.groups.setdefault(process.group, []).append(process)
+            self.sessions.setdefault(process.session, []).append(process)
+            if process.server == server_id:
+                self.jobs.setdefault(process.job, []).append(process)
+
+
+def inspect(pid: int) -> Process | None:
+    """What /proc tells of a process; None if it is gone."""
+    try:
+        stat = _slurp(f"/proc/{pid}/stat")
+    except OSError:
+        return None
+    # The command stands in parentheses and may contain some itself.
+    command = stat[stat.index("(") + 1 : stat.rindex(")")]
+    columns = stat[stat.rindex(")") + 2 :].split()
+    try:
+        environ = _slurp(f"/proc/{pid}/environ")
+    except OSError:
+        # Another user's, a zombie's, or a kernel thread's.
+        environ = ""
+    marks = dict(
+        entry.partition("=")[::2] for entry in environ.split("\0") if entry.startswith("RTOT_")
+    )
+    return Process(
+        pid=pid,
+        parent=int(columns[1]),
+        group=int(columns[2]),
+        session=int(columns[3]),
+        started=int(columns[19]),
+        zombie=columns[0] in "ZX",
+        command=command,
+        server=marks.get(SERVER, ""),
+        job=marks.get(JOB, ""),
+    )
+
+
+def _slurp(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = b""
+        while piece := os.read(fd, _READ):
+            data += piece
+    finally:
+        os.close(fd)
+    return data.decode("utf-8", "replace")
+
+
+def holds(pid: int, pipes: set[str]) -> bool:
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            if os.readlink(f"/proc/{pid}/fd/{name}") in pipes:
+                return True
+    except OSError:
+        return False
+    return False
+
+
+def initial_environ() -> bytes:
+    """What this process was started with."""
+    try:
+        return b"\0" + _slurp("/proc/self/environ").encode()
+    except OSError:
+        return b""

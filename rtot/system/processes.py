@@ -1,0 +1,361 @@
+"""Processes: spawning, pipes, exits, signals to all of a job's descendants. No HTTP, no jobs.
+
+A job's processes are its leader (a session and group of its own) and whatever descends from
+it. Who left the group is found by three marks: being a child of one that was found, being in
+the leader's session, and the two variables in /proc/PID/environ that every descendant
+inherits and that name this server and this job (proc(5)). /proc is walked only when
+something is to be signalled or named.
+
+A pid is only ever signalled while something pins it: the leader until it is reaped, all
+others through a pidfd opened before they are looked at a second time (pidfd_open(2)). So
+nothing hangs on the moment of the reaping, and one wait4(2) tells of an exit and ends it.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from rtot.jobs.stop import Scope
+from rtot.system.proc import JOB, SERVER, Census, Process, holds, initial_environ, inspect
+from rtot.text import reason
+
+READ = 64 * 1024
+# How often those are looked for who were born while their parents were signalled.
+_ROUNDS = 5
+# What a service manager means for the server, and for nobody that it starts.
+_FOR_THE_SERVER = frozenset(
+    {"CREDENTIALS_DIRECTORY", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID"}
+    | {"INVOCATION_ID", "JOURNAL_STREAM", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE"}
+    | {"NOTIFY_SOCKET", "SYSTEMD_EXEC_PID", "WATCHDOG_PID", "WATCHDOG_USEC"}
+)
+
+
+class NotStartedError(Exception):
+    """The process cannot be started, now or later; the text says why."""
+
+
+class TryLaterError(Exception):
+    """The process cannot be started now, for want of something that may come back."""
+
+
+_PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
+class Pipes:
+    """A process's stdout and stderr and, where it was asked for, stdin: both ends of each.
+
+    The owner closes them all (`close`), or those of the process once that has them
+    (`close_theirs`) and its own when they have ended.
+    """
+
+    __slots__ = ("err", "err_write", "out", "out_write", "stdin", "stdin_read")
+
+    def __init__(self, *, stdin: bool) -> None:
+        """Raises OSError, having kept none."""
+        fds: list[int] = []
+        try:
+            for _ in range(3 if stdin else 2):
+                fds += os.pipe2(os.O_CLOEXEC)
+            self.out, self.out_write, self.err, self.err_write = fds[:4]
+            self.stdin_read: int | None = fds[4] if stdin else None
+            self.stdin: int | None = fds[5] if stdin else None
+            for fd in self.ours:
+                os.set_blocking(fd, False)
+        except OSError:
+            _close(fds)
+            raise
+
+    @property
+    def ours(self) -> list[int]:
+        """The server's ends."""
+        return [self.out, self.err, *([] if self.stdin is None else [self.stdin])]
+
+    def close_theirs(self) -> None:
+        _close([self.out_write, self.err_write])
+        if self.stdin_read is not None:
+            os.close(self.stdin_read)
+
+    def close(self) -> None:
+        self.close_theirs()
+        _close(self.ours)
+
+
+class Exit(NamedTuple):
+    """A process that is gone: wait status, times in microseconds, memory in bytes."""
+
+    pid: int
+    status: int
+    user: int
+    system: int
+    peak: int
+
+
+class Target(NamedTuple):
+    """The processes of a job that `scope` says. `pid` is the leader's, who may be gone."""
+
+    job_id: int
+    pid: int
+    scope: Scope
+
+
+class Processes:
+    """All processes of one server."""
+
+    __slots__ = (
+        "_census",
+        "_devnull",
+        "_environ",
+        "_first_reserved",
+        "_here",
+        "_ignored",
+        "_leaders",
+        "server_id",
+    )
+
+    def __init__(self, environ: Mapping[str, str], first_reserved: int) -> None:
+        """`environ` is what jobs get, less what is for the server.
+
+        Pipes get no descriptor of `first_reserved` or above.
+        """
+        self.server_id = os.urandom(8).hex()
+        # As bytes once, and not at every spawn.
+        self._environ = {
+            os.fsencode(name): os.fsencode(value)
+            for name, value in environ.items()
+            if not name.startswith("RTOT_") and name not in _FOR_THE_SERVER
+        }
+        self._environ[SERVER.encode()] = self.server_id.encode()
+        if b"\0LC_CTYPE=" not in initial_environ():
+            # Python has put it there for itself (PEP 538).
+            self._environ.pop(b"LC_CTYPE", None)
+        self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._leaders: set[int] = set()
+        self._census: Census | None = None
+        self._first_reserved = first_reserved
+        # What we ignore, exec would not set back to its default; what we handle, it does.
+        self._ignored = [s for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
+
+    def open_pipes(self, *, stdin: bool) -> Pipes:
+        """The pipes of a process that is to be spawned. Raises TryLaterError."""
+        try:
+            pipes = Pipes(stdin=stdin)
+        except OSError as error:
+            raise TryLaterError(reason(error)) from error
+        if max(pipes.ours) >= self._first_reserved:
+            # The rest is for clients.
+            pipes.close()
+            raise TryLaterError(os.strerror(errno.EMFILE).lower())
+        return pipes
+
+    def spawn(
+        self,
+        job_id: int,
+        argv: tuple[str, ...],
+        env: Mapping[str, str],
+        cwd: str | None,
+        pipes: Pipes,
+    ) -> int:
+        """Start argv[0] in a session of its own, at the other ends of the pipes: its pid.
+
+        It is looked for in PATH if it has no slash.
+
+        Raises NotStartedError or TryLaterError.
+        """
+        environ = self._environ.copy()
+        for name, value in env.items():
+            environ[os.fsencode(name)] = os.fsencode(value)
+        environ[JOB.encode()] = b"%d" % job_id
+        stdin = self._devnull if pipes.stdin_read is None else pipes.stdin_read
+        actions = (
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            (os.POSIX_SPAWN_DUP2, pipes.out_write, 1),
+            (os.POSIX_SPAWN_DUP2, pipes.err_write, 2),
+        )
+        with contextlib.nullcontext() if cwd is None else self._inside(cwd):
+            try:
+                # A launcher is looked for in PATH, a script has a path of its own.
+                spawn = os.posix_spawn if "/" in argv[0] else os.posix_spawnp
+                pid = spawn(
+                    argv[0],
+                    argv,
+                    environ,
+                    file_actions=actions,
+                    setsid=True,
+                    setsigmask=(),
+                    setsigdef=self._ignored,
+                )
+            except ValueError as error:
+                raise NotStartedError(f"fork/exec {argv[0]}: invalid argument") from error
+            except OSError as error:
+                raise _refusal(error, f"fork/exec {argv[0]}") from error
+        self._leaders.add(pid)
+        return pid
+
+    @contextlib.contextmanager
+    def _inside(self, cwd: str) -> Iterator[None]:
+        """Be in that directory for a moment. One thread: nobody else notices."""
+        try:
+            os.chdir(cwd)
+        except ValueError as error:
+            raise NotStartedError(f"chdir {cwd}: invalid argument") from error
+        except OSError as error:
+            raise _refusal(error, f"chdir {cwd}") from error
+        try:
+            yield
+        finally:
+            os.fchdir(self._here)
+
+    def reap(self) -> Iterator[Exit]:
+        """The processes that have ended since the last call; as PID 1, orphans among them."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            self._leaders.discard(pid)
+            yield Exit(
+                pid,
+                status,
+                int(usage.ru_utime * 1e6),
+                int(usage.ru_stime * 1e6),
+                usage.ru_maxrss * 1024,
+            )
+
+    def look_again(self) -> None:
+        """What was seen of /proc is old: a new turn has begun."""
+        self._census = None
+
+    def signal(self, targets: Sequence[Target], numbers: Sequence[int]) -> list[dict[int, str]]:
+        """Signal each target's processes; the pids and commands that got its signal.
+
+        Those who are born meanwhile are looked for again, a few times over. All are looked
+        for together, since every look is one at all processes of the machine.
+        """
+        signalled: list[dict[int, str]] = [{} for _ in targets]
+        pending = list(range(len(targets)))
+        for _ in range(_ROUNDS):
+            again = []
+            for index in pending:
+                target = targets[index]
+                found = self.find(target)
+                new = {p: name for p, name in found.items() if p not in signalled[index]}
+                for pid, name in new.items():
+                    if self._signal_one(pid, target.pid, numbers[index]):
+                        signalled[index][pid] = name
+                if new and target.scope is not Scope.LEADER:
+                    again.append(index)
+            if not again:
+                break
+            pending = again
+            self._census = None
+        return signalled
+
+    def find(self, target: Target) -> dict[int, str]:
+        """The target's processes that are alive: pids and commands."""
+        census = self._walk()
+        pid = target.pid
+        led = pid in self._leaders
+        if target.scope is Scope.LEADER:
+            leader = census.everyone.get(pid) if led else None
+            return {pid: leader.command} if leader is not None and not leader.zombie else {}
+        found: dict[int, Process] = {}
+        # A session whose leader was reaped is the job's unless the pid has a new owner.
+        if led or pid not in census.everyone:
+            kin = census.groups if target.scope is Scope.GROUP else census.sessions
+            found = {process.pid: process for process in kin.get(pid, ())}
+        if target.scope is Scope.TREE:
+            found |= {process.pid: process for process in census.jobs.get(str(target.job_id), ())}
+            pending = list(found)
+            while pending:
+                for child in census.children.get(pending.pop(), ()):
+                    if child.pid not in found:
+                        found[child.pid] = child
+                        pending.append(child.pid)
+        return {p.pid: p.command for p in found.values() if not p.zombie}
+
+    def holders(self, fds: Sequence[int]) -> dict[int, str]:
+        """The processes that hold the other ends of these pipes: pids and commands."""
+        pipes = set()
+        for fd in fds:
+            with contextlib.suppress(OSError):
+                pipes.add(os.readlink(f"/proc/self/fd/{fd}"))
+        found = {}
+        for process in self._walk().everyone.values():
+            if process.pid != os.getpid() and holds(process.pid, pipes):
+                found[process.pid] = process.command
+        return found
+
+    def _walk(self) -> Census:
+        if self._census is None:
+            self._census = Census(self.server_id)
+        return self._census
+
+    def _signal_one(self, target: int, pid: int, number: int) -> bool:
+        if target == pid and pid in self._leaders:
+            # Not reaped, so the pid is still its own.
+            try:
+                os.kill(pid, number)
+            except OSError:
+                return False
+            return True
+        before = self._walk().everyone.get(target)
+        try:
+            pidfd = os.pidfd_open(target)
+        except OSError:
+            return False
+        try:
+            now = inspect(target)
+            if before is None or now is None or now.started != before.started:
+                return False
+            signal.pidfd_send_signal(pidfd, number)
+        except OSError:
+            return False
+        finally:
+            os.close(pidfd)
+        return True
+
+
+def read_pipe(fd: int) -> bytes | None:
+    """What is in the pipe; empty at its end, None for nothing yet."""
+    try:
+        return os.read(fd, READ)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def write_pipe(fd: int, data: bytearray) -> int | None:
+    """Write what the pipe takes and return how much that was; None if nobody reads it."""
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return None
+
+
+def close_all_on_exec() -> None:
+    """Keep descriptors that this process has inherited away from its jobs."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            with contextlib.suppress(OSError):
+                os.set_inheritable(int(name), False)
+
+
+def _refusal(error: OSError, what: str) -> NotStartedError | TryLaterError:
+    """Why it could not be done; and whether later it could."""
+    if error.errno in _PASSING:
+        return TryLaterError(reason(error))
+    return NotStartedError(f"{what}: {reason(error)}")
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

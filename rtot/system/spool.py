@@ -1,0 +1,221 @@
+"""The server's private directory: scripts waiting to be run, and output too big to keep.
+
+One directory, mode 0700, named by chance in `--spool-dir`; everything in it is reached
+through its descriptor, created O_EXCL and O_NOFOLLOW, so that nothing planted in a shared
+/tmp is ever followed. It is removed at exit. Its owner holds a lock on it for as long as it
+lives; a directory of ours that nobody locks belonged to a server that was killed, and the
+next server removes it.
+
+A script has a file of its own from its submission to its job's end, and no other script ever
+gets that file: a process that a job has left behind may open its script at any time.
+
+Output files are named, not unlinked: an unlinked file costs a descriptor for as long as it
+is kept, jobs are kept until somebody deletes them, and a machine's limit of descriptors
+must not be a limit of memory. A finished job's file is closed, and a few that are being
+read are kept open.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+
+from rtot.storage import StorageError
+from rtot.text import reason
+
+_OPEN_FILES = 32
+# Two servers that start at once may meet; that they do it again and again is no chance.
+_ATTEMPTS = 10
+_PREFIX = "rtot-"
+
+
+class SpoolFile:
+    """One stream of one job, beyond what is kept in memory."""
+
+    __slots__ = ("_fd", "_name", "_sealed", "_size", "_spool")
+
+    def __init__(self, spool: "Spool", name: str, fd: int) -> None:
+        self._spool = spool
+        self._name = name
+        self._fd = fd
+        self._size = 0
+        self._sealed = False
+
+    def append(self, data: bytes) -> int:
+        try:
+            stored = os.pwrite(self._fd, data, self._size)
+        except OSError:
+            # ENOSPC, EDQUOT, EIO, EFBIG: the caller counts what is lost and tries the next
+            # piece again, so that a disk with room again is used again.
+            return 0
+        self._size += stored
+        return stored
+
+    def read(self, offset: int, limit: int) -> bytes:
+        try:
+            return os.pread(self.fileno(), limit, offset)
+        except OSError:
+            return b""
+
+    def fileno(self) -> int:
+        return self._spool.reopen(self._name) if self._sealed else self._fd
+
+    def seal(self) -> None:
+        if not self._sealed:
+            self._sealed = True
+            _close(self._fd)
+
+    def remove(self) -> None:
+        self.seal()
+        self._spool.remove(self._name)
+
+
+class Spool:
+    """The directory, from its creation to its removal."""
+
+    __slots__ = ("_directory", "_open", "path")
+
+    def __init__(self, parent: str) -> None:
+        """Create it inside `parent`; OSError when that cannot be done."""
+        parent = os.path.abspath(parent)
+        self._open: dict[str, int] = {}
+        for _ in range(_ATTEMPTS):
+            name = f"{_PREFIX}{os.geteuid()}-{os.urandom(6).hex()}"
+            self.path = os.path.join(parent, name)
+            os.mkdir(self.path, 0o700)
+            try:
+                self._directory = _open_private(self.path)
+            except FileNotFoundError:
+                # Another server, which is starting too, took it for a leftover.
+                continue
+            try:
+                fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.stat(self.path)
+            except (BlockingIOError, FileNotFoundError):
+                # The same a moment later.
+                os.close(self._directory)
+                continue
+            return
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), parent)
+
+    def store_script(self, job_id: int, script: bytes) -> None:
+        name = f"job-{job_id}"
+        try:
+            fd = self._open_new(name, os.O_WRONLY, 0o700)
+            try:
+                rest = memoryview(script)
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
+            finally:
+                # Some file systems tell only here that they could not store it.
+                os.close(fd)
+        except OSError as error:
+            self.remove(name)
+            raise StorageError(reason(error)) from error
+
+    def _open_new(self, name: str, access: int, mode: int) -> int:
+        """A new file. One of that name was left by a failure or planted by a job, and goes."""
+        flags = access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(name, flags, mode, dir_fd=self._directory)
+        except FileExistsError:
+            self.remove(name)
+            return os.open(name, flags, mode, dir_fd=self._directory)
+
+    def script_path(self, job_id: int) -> str:
+        return f"{self.path}/job-{job_id}"
+
+    def remove_script(self, job_id: int) -> None:
+        self.remove(f"job-{job_id}")
+
+    def create(self, name: str) -> SpoolFile:
+        try:
+            fd = self._open_new(name, os.O_RDWR, 0o600)
+        except OSError as error:
+            raise StorageError(reason(error)) from error
+        return SpoolFile(self, name, fd)
+
+    def reopen(self, name: str) -> int:
+        """A descriptor of a sealed file. The least recently used ones are closed again."""
+        fd = self._open.pop(name, None)
+        if fd is None:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+            if len(self._open) >= _OPEN_FILES:
+                _close(self._open.pop(next(iter(self._open))))
+        self._open[name] = fd
+        return fd
+
+    def remove(self, name: str) -> None:
+        """Delete a file; one that is gone already is no error."""
+        fd = self._open.pop(name, None)
+        if fd is not None:
+            _close(fd)
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=self._directory)
+
+    def close(self) -> None:
+        """Remove the directory and all that is in it."""
+        for fd in self._open.values():
+            _close(fd)
+        self._open.clear()
+        _remove_tree(self.path, self._directory)
+        os.close(self._directory)
+
+
+def remove_leftovers(parent: str) -> None:
+    """Remove the directories of dead servers of this user; what cannot be is left."""
+    ours = re.compile(f"{_PREFIX}{os.geteuid()}-[0-9a-f]{{12}}")
+    try:
+        names = os.listdir(parent)
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(parent, name)
+        if not ours.fullmatch(name):
+            continue
+        try:
+            directory = _open_private(path)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            # Its owner is alive.
+            continue
+        else:
+            _remove_tree(path, directory)
+        finally:
+            os.close(directory)
+
+
+def _open_private(path: str) -> int:
+    """Open a directory that is ours alone, or raise OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        os.close(fd)
+        raise OSError(errno.EPERM, "not a private directory", path)
+    return fd
+
+
+def _remove_tree(path: str, directory: int) -> None:
+    """Remove the directory `path`, open as `directory`; what cannot be is left."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+        try:
+            os.rmdir(path)
+        except OSError:
+            # A job has made directories in it.
+            import shutil
+
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _close(fd: int) -> None:
+    """Close a file of which all that was stored was counted when it was written."""
+    with contextlib.suppress(OSError):
+        os.close(fd)

@@ -1,0 +1,146 @@
+"""TLS (RFC 8446), where it is asked for: contexts of certificates, and sockets that use them.
+
+This is the one module that imports ssl, and it is imported only when a certificate is given:
+OpenSSL costs megabytes and every handshake a millisecond. The loop sees a socket like any
+other, except that nothing can be sent while it is `handshaking`.
+"""
+
+import os
+import socket
+import ssl
+
+from rtot.config import SetupError
+from rtot.storage import FileSpan
+from rtot.system.sockets import ClientSocket
+from rtot.text import reason
+
+# What is encrypted at a time. A record has at most 16 KB.
+_MOST = 64 * 1024
+
+
+class TlsError(SetupError):
+    """No certificate to serve with; the text says why."""
+
+
+class Tls:
+    """The certificates of one server. `reload` takes new ones for new connections."""
+
+    __slots__ = ("_ca", "_cert", "_context", "_key")
+
+    def __init__(self, cert: str, key: str | None, ca: str | None) -> None:
+        """Files in PEM. With a `ca` clients need a certificate of it. Raises TlsError."""
+        self._cert = cert
+        self._key = key
+        self._ca = ca
+        self._context = self._load()
+
+    def reload(self) -> str | None:
+        """Read the files again; what is wrong with them, and then all stays as it was."""
+        try:
+            self._context = self._load()
+        except TlsError as error:
+            return str(error)
+        return None
+
+    def wrap(self, sock: socket.socket) -> "TlsSocket | None":
+        """The encrypted side of a new connection; None if its peer is gone already."""
+        try:
+            wrapped = self._context.wrap_socket(
+                sock, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError:
+            sock.close()
+            return None
+        return TlsSocket(wrapped)
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        context.set_alpn_protocols(["http/1.1"])
+        at = self._cert
+        try:
+            # With a password, though a wrong one, nobody is asked for one on a terminal.
+            context.load_cert_chain(self._cert, self._key, password="")
+            if self._ca is not None:
+                at = self._ca
+                context.load_verify_locations(self._ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except OSError as error:
+            raise TlsError(f"{at}: {_failure(error)}") from error
+        return context
+
+
+class TlsSocket(ClientSocket):
+    """A socket whose bytes are encrypted."""
+
+    __slots__ = ("_tls",)
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        super().__init__(sock)
+        self._tls = sock
+        self.handshaking = True
+
+    def receive(self, room: int) -> bytes | None:
+        """What has arrived and could be decrypted; as for any socket."""
+        if self.shut:
+            # What still comes is thrown away, encrypted as it is.
+            return super().receive(room)
+        self.blocked = False
+        try:
+            if self.handshaking:
+                self._tls.do_handshake()
+                self.handshaking = False
+            return self._tls.recv(min(room, _MOST))
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLWantWriteError:
+            self.blocked = True
+            return None
+        except OSError as error:
+            if self.handshaking:
+                self.failure = _failure(error)
+            return b""
+
+    def send(self, pieces: list[bytes | FileSpan]) -> int | None:
+        """Encrypt and send of the pieces what the kernel takes; as for any socket.
+
+        What was refused for want of room has to be offered again, and more may follow it:
+        so it is with pieces, of which the first stays the first until it is taken.
+        """
+        try:
+            return self._tls.send(_beginning(pieces))
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
+        except OSError:
+            return None
+
+    def shut_down(self) -> None:
+        """Say that there is nothing more to come (close_notify), and send no more."""
+        try:
+            self._tls.unwrap()
+        except OSError:
+            # The peer's own close_notify is not waited for.
+            pass
+        except ValueError:
+            # The handshake never began.
+            pass
+        super().shut_down()
+
+
+def _beginning(pieces: list[bytes | FileSpan]) -> bytes:
+    first = pieces[0]
+    if isinstance(first, FileSpan):
+        return os.pread(first.file.fileno(), min(first.length, _MOST), first.offset)
+    data = first[:_MOST]
+    for piece in pieces[1:]:
+        if isinstance(piece, FileSpan) or len(data) + len(piece) > _MOST:
+            break
+        data += piece
+    return data
+
+
+def _failure(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    return reason(error)

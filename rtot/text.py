@@ -1,0 +1,83 @@
+"""Texts that everybody writes: JSON strings, and the original's times and durations.
+
+The original was written in Go, whose packages time and encoding/json set the forms.
+"""
+
+import codecs
+import time
+from functools import lru_cache
+from json.encoder import encode_basestring, encode_basestring_ascii
+
+NEVER = "0001-01-01 00:00:00 +0000 UTC"
+# Names the handler for `bytes.decode` that is registered below.
+EACH_BYTE = "rtot.each"
+
+
+def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
+    """One U+FFFD for each bad byte, as Go does; Python's own handler merges them."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "\ufffd" * (error.end - error.start), error.end
+
+
+codecs.register_error(EACH_BYTE, _replace_each_byte)
+
+
+def string(text: str) -> str:
+    """A JSON string."""
+    return str(encode_basestring(text))
+
+
+def ascii_string(text: str) -> str:
+    """A JSON string in which everything beyond ASCII is escaped."""
+    return str(encode_basestring_ascii(text))
+
+
+def strings(texts: tuple[str, ...]) -> str:
+    """A JSON array of strings."""
+    return f"[{', '.join(map(string, texts))}]"
+
+
+def decode(data: bytes) -> str:
+    """Text of bytes that should be UTF-8: U+FFFD for each byte that is not."""
+    return data.decode("utf-8", EACH_BYTE)
+
+
+def reason(error: OSError) -> str:
+    """Why a system call failed: strerror(3)'s words in lower case, as the original wrote them."""
+    return (error.strerror or str(error)).lower()
+
+
+def format_time(wall: int) -> str:
+    """Nanoseconds since the epoch as Go's Time.String in UTC; 0 is Go's zero time."""
+    if not wall:
+        return NEVER
+    seconds, nanoseconds = divmod(wall, 1_000_000_000)
+    fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
+    return f"{_calendar(seconds)}{fraction} +0000 UTC"
+
+
+# Of the times that are told at a time, most are of the same few seconds.
+@lru_cache(maxsize=64)
+def _calendar(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Go's Duration.String: `2.019438118s`, `1h2m3s`, `1.5ms`, `0s`."""
+    if nanoseconds < 1_000_000_000:
+        for unit, size in (("ms", 1_000_000), ("µs", 1_000), ("ns", 1)):
+            if nanoseconds >= size:
+                return f"{_decimal(nanoseconds, size)}{unit}"
+        return "0s"
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_decimal(rest, 1_000_000_000)}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, rest = divmod(value, unit)
+    digits = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
+    return f"{whole}.{digits}" if digits else str(whole)

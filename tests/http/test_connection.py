@@ -1,0 +1,588 @@
+import json
+
+import h11
+import pytest
+
+from rtot.config import Settings
+from rtot.http.connection import TRANSITIONS, Event, HttpConnection, State
+from rtot.http.heads import Heads
+from rtot.http.messages import BROKEN, End, Request, Response
+from rtot.storage import FileSpan
+from tests.tables import drawn
+from tests.world import MemoryDisk, at, request
+
+SETTINGS = Settings(max_buffer=1000)
+
+
+class Script:
+    """A body that answers what the test says, in that order."""
+
+    def __init__(
+        self, *steps: bytes | FileSpan | End | None, length: int | None = None, trailers: str = ""
+    ) -> None:
+        self.steps = list(steps)
+        self.length = length
+        self.trailers = trailers
+        self.watched: int | None = 5
+
+    def pull(self, limit: int) -> bytes | FileSpan | End | None:
+        assert limit > 0
+        return self.steps.pop(0)
+
+
+def connect(settings: Settings = SETTINGS) -> HttpConnection:
+    return HttpConnection(settings, Heads(), at(0))
+
+
+def asked(*data: bytes, settings: Settings = SETTINGS) -> tuple[HttpConnection, Request]:
+    connection = connect(settings)
+    for piece in data:
+        connection.receive_data(piece, at(1))
+    received = connection.next_request(at(1))
+    assert received is not None
+    return connection, received
+
+
+def drain(connection: HttpConnection, seconds: float = 2) -> bytes:
+    output = b""
+    while pieces := connection.data_to_send(at(seconds)):
+        for piece in pieces:
+            if isinstance(piece, FileSpan):
+                output += piece.file.read(piece.offset, piece.length)
+            else:
+                output += piece
+        connection.sent(sum(map(len, pieces)), at(seconds))
+    return output
+
+
+TABLE = drawn(
+    """
+           RECEIVED HEAD_ENDED BODY_WANTED STREAM_WANTED BODY_ENDED ANSWERED   SENT SENT_LAST CLOSED
+FRESH      HEAD     HANDED     -           -             -          RESPONDING -    -         CLOSED
+IDLE       HEAD     HANDED     -           -             -          RESPONDING -    -         CLOSED
+HEAD       -        HANDED     -           -             -          RESPONDING -    -         CLOSED
+HANDED     -        -          BODY        STREAMING     -          RESPONDING -    -         CLOSED
+BODY       -        -          -           -             HANDED     RESPONDING -    -         CLOSED
+STREAMING  -        -          -           -             -          RESPONDING -    -         CLOSED
+RESPONDING -        -          -           -             -          -          IDLE LINGERING CLOSED
+LINGERING  -        -          -           -             -          -          -    -         CLOSED
+CLOSED     -        -          -           -             -          -          -    -         CLOSED
+""",
+    State,
+    Event,
+)
+
+
+def test_the_table_is_the_one_that_was_drawn() -> None:
+    assert TRANSITIONS == TABLE
+
+
+@pytest.mark.parametrize(
+    ("state", "event"), [(s, e) for s in State for e in Event if e not in TABLE[s]]
+)
+def test_what_is_not_in_the_table_raises(state: State, event: Event) -> None:
+    connection = connect()
+    connection._state = state
+    with pytest.raises(AssertionError, match=event.name):
+        connection._advance(event, at(0))
+
+
+def test_a_request_without_a_body() -> None:
+    connection, received = asked(request("GET", "/jobs?a=b", b"", ("X-Y", "1"), ("X-Y", "2")))
+    assert connection.state is State.HANDED
+    assert (received.method, received.path, received.query) == ("GET", "/jobs", "a=b")
+    assert received.body == b""
+    assert received.headers["x-y"] == "1, 2"
+    assert "x-z" not in received.headers
+    connection.respond(Response(200, (("A", "b"),), b"hello"), at(2))
+    output = drain(connection)
+    assert output.startswith(b"HTTP/1.1 200 OK\r\nA: b\r\n")
+    assert b"\r\nContent-Length: 5\r\n" in output
+    assert b"\r\nDate: Tue, 14 Nov 2023 22:13:22 GMT\r\n" in output
+    assert output.endswith(b"\r\n\r\nhello")
+    assert connection.state is State.IDLE
+    assert connection.deadline == 2 + SETTINGS.idle_timeout
+
+
+def test_a_body_is_read_only_when_asked_for() -> None:
+    connection, received = asked(request("POST", "/jobs", b"hello"))
+    assert received.body is None
+    assert received.content_length == 5
+    assert connection.next_request(at(1)) is None
+    connection.read_body(10, at(1))
+    again = connection.next_request(at(1))
+    assert again is not None
+    assert again.body == b"hello"
+    assert again.target == "/jobs"
+
+
+def test_a_chunked_body_with_the_next_request_behind_it() -> None:
+    head = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"3\r\nabc\r\n2;x\r\nde\r\n0\r\nTrailer: ignored\r\n\r\n"
+    connection, received = asked(head + body + request("GET", "/b"))
+    assert received.content_length is None
+    connection.read_body(10, at(1))
+    again = connection.next_request(at(1))
+    assert again is not None
+    assert again.body == b"abcde"
+    assert "trailer" not in again.headers
+    connection.respond(Response(204), at(1))
+    assert drain(connection).startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert connection.has_work
+    second = connection.next_request(at(1))
+    assert second is not None
+    assert second.target == "/b"
+
+
+def test_100_continue() -> None:
+    head = request("POST", "/jobs", b"", ("Expect", "100-continue")).replace(
+        b"Content-Length: 0", b"Content-Length: 5"
+    )
+    connection, _ = asked(head)
+    assert connection.data_to_send(at(1)) == []
+    connection.read_body(10, at(1))
+    assert drain(connection) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.receive_data(b"hello", at(1))
+    assert connection.next_request(at(1)) is not None
+
+
+def test_an_answer_before_the_body_is_the_last() -> None:
+    connection, _ = asked(request("POST", "/jobs", b"hello"))
+    connection.respond(Response(401), at(1))
+    assert b"\r\nConnection: close\r\n" in drain(connection)
+    assert connection.state is State.LINGERING
+    assert connection.deadline == 2 + SETTINGS.linger_timeout
+    connection.receive_data(b"x" * 10_000, at(3))
+    assert connection.room
+    assert connection.next_request(at(3)) is None
+    connection.receive_data(b"", at(3))
+    assert connection.state is State.CLOSED
+
+
+def test_lingering_has_an_end() -> None:
+    connection, _ = asked(request("POST", "/jobs", b"hello"))
+    connection.respond(Response(401), at(1))
+    drain(connection)
+    connection.expire(at(3))
+    assert connection.state is State.LINGERING
+    connection.expire(at(4))
+    assert connection.state is State.CLOSED
+    connection.close(at(5))
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/3.0\r\n\r\n", 505),
+        (b"nonsense\r\n\r\n", 400),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", 405),
+        (b"x" * 9000, 414),
+    ],
+)
+def test_a_refusal_answers_itself_and_ends_it(data: bytes, status: int) -> None:
+    connection = connect()
+    connection.receive_data(data + request("GET", "/"), at(1))
+    assert connection.next_request(at(1)) is None
+    output = drain(connection)
+    assert output.startswith(b"HTTP/1.1 %d " % status)
+    assert (b"\r\nAllow: " in output) == (status == 405)
+    assert set(json.loads(output.partition(b"\r\n\r\n")[2])) == {"error", "message"}
+    assert connection.state is State.LINGERING
+    connection.receive_data(request("GET", "/"), at(2))
+    assert connection.next_request(at(2)) is None
+
+
+def test_what_h11_refuses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def next_event(self: h11.Connection) -> object:
+        raise h11.RemoteProtocolError("no", error_status_hint=400)
+
+    monkeypatch.setattr(h11.Connection, "next_event", next_event)
+    connection = connect()
+    connection.receive_data(request("GET", "/"), at(1))
+    assert connection.next_request(at(1)) is None
+    assert drain(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_chunked_body_over_the_limit() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection, _ = asked(head + b"b\r\n")
+    connection.read_body(10, at(1))
+    assert connection.next_request(at(1)) is None
+    assert drain(connection).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("data", [b"GET / HTT", request("POST", "/", b"hello")[:-1]])
+def test_a_request_that_ends_in_the_middle(data: bytes) -> None:
+    connection = connect()
+    connection.receive_data(data, at(1))
+    if connection.next_request(at(1)) is not None:
+        connection.read_body(10, at(1))
+    connection.receive_data(b"", at(1))
+    assert connection.next_request(at(1)) is None
+    assert drain(connection).startswith(b"HTTP/1.1 400 ")
+    assert connection.state is State.CLOSED
+
+
+@pytest.mark.parametrize("body", [b"5\r\nhello", b"5\r\nhello\r", b"5\r\nhello\r\n3"])
+def test_a_chunked_body_that_ends_in_the_middle(body: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection, _ = asked(head + body, b"")
+    connection.read_body(10, at(1))
+    assert connection.next_request(at(1)) is None
+    if connection.state is State.BODY:
+        assert connection.has_work
+        assert connection.next_request(at(1)) is None
+    assert drain(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_the_end_between_requests() -> None:
+    connection = connect()
+    connection.receive_data(b"", at(1))
+    assert not connection.room
+    assert connection.has_work
+    assert connection.next_request(at(1)) is None
+    assert connection.state is State.CLOSED
+
+
+def test_a_half_closed_client_gets_all_its_answers() -> None:
+    connection, _ = asked(request("GET", "/a") + request("GET", "/b"), b"")
+    connection.respond(Response(200), at(1))
+    drain(connection)
+    second = connection.next_request(at(1))
+    assert second is not None
+    connection.respond(Response(200), at(1))
+    drain(connection)
+    assert connection.next_request(at(1)) is None
+    assert connection.state is State.CLOSED
+
+
+def test_http_1_0_is_closed_after_the_answer() -> None:
+    connection, received = asked(b"GET / HTTP/1.0\r\n\r\n")
+    assert received.http_1_0
+    connection.respond(Response(200, (), b"x"), at(1))
+    assert b"\r\nConnection: close\r\n" in drain(connection)
+    assert connection.state is State.LINGERING
+
+
+def test_http_1_0_gets_no_chunks() -> None:
+    connection, _ = asked(b"GET / HTTP/1.0\r\n\r\n")
+    body = Script(b"abc", None, b"def", End((("Rtot-Exit", "0"),)), trailers="Rtot-Exit")
+    connection.respond(Response(200, (), body), at(1))
+    output = drain(connection) + drain(connection)
+    assert b"chunked" not in output
+    assert b"Trailer" not in output
+    assert output.endswith(b"\r\n\r\nabcdef")
+    assert connection.state is State.LINGERING
+
+
+def test_a_client_that_wants_to_close() -> None:
+    connection, _ = asked(request("GET", "/", b"", ("Connection", "close")))
+    connection.respond(Response(200), at(1))
+    assert b"\r\nConnection: close\r\n" in drain(connection)
+    assert connection.state is State.LINGERING
+
+
+def test_head_has_the_length_and_no_body() -> None:
+    connection, _ = asked(request("HEAD", "/"))
+    connection.respond(Response(200, (), b"hello"), at(1))
+    output = drain(connection)
+    assert b"\r\nContent-Length: 5\r\n" in output
+    assert output.endswith(b"\r\n\r\n")
+    assert connection.state is State.IDLE
+
+
+@pytest.mark.parametrize("steps", [(b"ab", b"cd", End()), (b"ab", b"cd", None)])
+def test_head_of_a_pulled_body(steps: tuple[bytes | End | None, ...]) -> None:
+    connection, _ = asked(request("HEAD", "/"))
+    connection.respond(Response(200, (), Script(*steps)), at(1))
+    output = drain(connection)
+    assert (b"\r\nContent-Length: 4\r\n" in output) == isinstance(steps[-1], End)
+    assert output.endswith(b"\r\n\r\n")
+    assert connection.state is State.IDLE
+    assert connection.watched is None
+
+
+def test_a_small_pulled_body_has_a_length() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200, (), Script(b"ab", b"cd", End())), at(1))
+    output = drain(connection)
+    assert b"\r\nContent-Length: 4\r\n" in output
+    assert output.endswith(b"\r\n\r\nabcd")
+
+
+def test_a_large_pulled_body_is_chunked() -> None:
+    connection, _ = asked(request("GET", "/"))
+    pieces = [b"x" * 50_000] * 5
+    connection.respond(Response(200, (), Script(*pieces, End())), at(1))
+    reader = h11.Connection(h11.CLIENT)
+    reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(drain(connection))
+    head = reader.next_event()
+    assert isinstance(head, h11.Response)
+    assert (b"transfer-encoding", b"chunked") in head.headers
+    body = b""
+    while isinstance(event := reader.next_event(), h11.Data):
+        body += event.data
+    assert body == b"".join(pieces)
+
+
+def test_a_body_is_pulled_only_as_it_is_taken() -> None:
+    connection, _ = asked(request("GET", "/"))
+    body = Script(*[b"x" * 40_000] * 9, End(), length=360_000)
+    connection.respond(Response(200, (), body), at(1))
+    connection.data_to_send(at(1))
+    connection.data_to_send(at(1))
+    assert len(body.steps) > 6
+
+
+def test_a_followed_body_waits_without_a_deadline() -> None:
+    connection, _ = asked(request("GET", "/"))
+    exit_status = End((("Rtot-Exit", "0"),))
+    steps = (None, None, None, b"first", None, None, b"", b"last", exit_status)
+    body = Script(*steps, trailers="Rtot-Exit")
+    connection.respond(Response(200, (), body), at(1))
+    assert connection.watched == 5
+    assert connection.deadline == 1 + SETTINGS.send_timeout
+    output = drain(connection)
+    assert b"\r\nTrailer: Rtot-Exit\r\n" in output
+    assert connection.state is State.RESPONDING
+    assert connection.deadline is None
+    assert drain(connection) == b"5\r\nfirst\r\n"
+    assert not connection.has_more_to_send
+    assert drain(connection) == b""
+    assert connection.has_more_to_send
+    assert drain(connection) == b"4\r\nlast\r\n0\r\nRtot-Exit: 0\r\n\r\n"
+    assert connection.state is State.IDLE
+
+
+def test_a_follower_that_takes_nothing_is_cut_off() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200, (), Script(None, None, b"x", None, None)), at(1))
+    connection.sent(sum(map(len, connection.data_to_send(at(1)))), at(1))
+    assert connection.deadline is None
+    assert connection.data_to_send(at(100)) != []
+    assert connection.deadline == 100 + SETTINGS.send_timeout
+    connection.expire(at(130))
+    assert connection.state is State.CLOSED
+
+
+def test_a_broken_body_breaks_the_connection() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200, (), Script(b"ab", None, b"cd", BROKEN)), at(1))
+    output = drain(connection) + drain(connection)
+    assert output.endswith(b"2\r\ncd\r\n")
+    assert connection.state is State.LINGERING
+
+
+def test_a_body_that_is_broken_later() -> None:
+    connection, received = asked(request("GET", "/"))
+    assert connection.request is received
+    connection.respond(Response(200, (), Script(b"ab", None, None, BROKEN)), at(1))
+    drain(connection)
+    assert connection.data_to_send(at(2)) == []
+    assert connection.state is State.LINGERING
+
+
+def test_a_body_that_is_broken_from_the_beginning() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200, (), Script(BROKEN)), at(1))
+    assert b"chunked" in drain(connection)
+    assert connection.state is State.LINGERING
+
+
+def test_a_piece_of_a_file_passes_through_as_it_is() -> None:
+    file = MemoryDisk().create("0.out")
+    file.append(b"0123456789")
+    connection, _ = asked(request("GET", "/"))
+    span = FileSpan(file, 2, 6)
+    connection.respond(Response(200, (), Script(span, End(), length=6)), at(1))
+    pieces = connection.data_to_send(at(1))
+    assert pieces[-1] == span
+    head = sum(map(len, pieces[:-1]))
+    connection.sent(head + 2, at(1))
+    (rest,) = connection.data_to_send(at(1))
+    assert isinstance(rest, FileSpan)
+    assert (rest.file, rest.offset, rest.length) == (file, 4, 4)
+    connection.sent(3, at(1))
+    assert drain(connection) == b"7"
+    assert connection.state is State.IDLE
+
+
+def test_bytes_may_be_taken_in_any_portions() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200, (), b"hello"), at(1))
+    output = b""
+    while pieces := connection.data_to_send(at(1)):
+        assert isinstance(pieces[0], bytes)
+        output += pieces[0][:1]
+        assert connection.has_unsent
+        connection.sent(1, at(1))
+    assert output.endswith(b"hello")
+    assert connection.state is State.IDLE
+
+
+def test_reading_pauses_when_much_is_buffered() -> None:
+    connection = connect()
+    connection.receive_data(b"x" * 1000, at(1))
+    assert connection.room == SETTINGS.max_head + 1 - 1000
+    connection.receive_data(b"x" * SETTINGS.max_head, at(1))
+    assert connection.room == 0
+    uploading, _ = asked(request("POST", "/jobs/0/in", b"x" * 2000)[:-2000])
+    uploading.stream_body(at(1))
+    uploading.receive_data(b"x" * 600, at(1))
+    assert uploading.room == SETTINGS.max_buffer - 600
+
+
+def test_lingering_goes_on_while_the_client_does_but_not_for_ever() -> None:
+    connection, _ = asked(request("POST", "/jobs", b"hello"))
+    connection.respond(Response(401), at(1))
+    drain(connection)
+    begin = 2.0
+    end = begin + SETTINGS.body_timeout
+    for second in range(3, 25):
+        connection.receive_data(b"x", at(second))
+        assert connection.deadline == min(end, second + SETTINGS.linger_timeout)
+
+
+def test_blank_lines_between_requests_are_no_request() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200), at(1))
+    drain(connection)
+    connection.receive_data(b"\r\n", at(3))
+    assert connection.next_request(at(3)) is None
+    assert connection.state is State.IDLE
+    assert connection.unused
+    assert connection.deadline == 2 + SETTINGS.idle_timeout
+    connection.receive_data(request("GET", "/b"), at(4))
+    assert not connection.unused
+    again = connection.next_request(at(4))
+    assert again is not None
+    assert again.target == "/b"
+
+
+def test_who_is_not_wanted_has_only_a_moment() -> None:
+    connection = connect()
+    connection.refuse(503, "too many connections", at(1))
+    connection.shorten(at(1))
+    assert connection.deadline == 1 + SETTINGS.linger_timeout
+
+
+def test_winding_down_ends_a_connection_whose_head_was_sent() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200, (), Script(b"ab", b"cd", End(), length=4)), at(1))
+    connection.sent(sum(map(len, connection.data_to_send(at(1)))) - 1, at(1))
+    connection.wind_down(at(1))
+    assert b"Connection: close" not in drain(connection)
+    assert connection.state is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("data", "after", "status"),
+    [(b"", 10, None), (b"GET", 10, 408), (request("POST", "/", b"hello")[:-1], 20, 408)],
+)
+def test_deadlines_of_requests(data: bytes, after: float, status: int | None) -> None:
+    connection = connect()
+    if data:
+        connection.receive_data(data, at(0))
+    if connection.next_request(at(0)) is not None:
+        connection.read_body(10, at(0))
+        connection.next_request(at(0))
+    assert connection.deadline == after
+    connection.expire(at(after - 1))
+    assert connection.state is not State.CLOSED
+    connection.expire(at(after))
+    if status is None:
+        assert connection.state is State.CLOSED
+    else:
+        assert drain(connection).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_progress_of_a_body_moves_its_deadline() -> None:
+    connection, _ = asked(request("POST", "/", b"hello")[:-5])
+    connection.read_body(10, at(1))
+    for second in range(2, 6):
+        connection.receive_data(b"x", at(second))
+        connection.next_request(at(second))
+        assert connection.deadline == second + SETTINGS.body_timeout
+
+
+def test_a_reader_that_does_not_read_is_cut_off() -> None:
+    connection, _ = asked(request("GET", "/"))
+    connection.respond(Response(200, (), b"x" * 100), at(1))
+    connection.data_to_send(at(1))
+    connection.sent(1, at(20))
+    connection.expire(at(49))
+    assert connection.state is State.RESPONDING
+    connection.expire(at(50))
+    assert connection.state is State.CLOSED
+    assert connection.data_to_send(at(50)) == []
+
+
+def test_a_handed_request_has_no_deadline() -> None:
+    connection, _ = asked(request("GET", "/"))
+    assert connection.deadline is None
+    connection.expire(at(1000))
+    assert connection.state is State.HANDED
+
+
+def test_winding_down() -> None:
+    idle = connect()
+    idle.wind_down(at(1))
+    assert idle.state is State.CLOSED
+    busy, _ = asked(request("GET", "/") + request("GET", "/never"))
+    busy.wind_down(at(1))
+    busy.respond(Response(200), at(1))
+    assert b"\r\nConnection: close\r\n" in drain(busy)
+    assert busy.state is State.LINGERING
+
+
+def test_a_streamed_body() -> None:
+    head = b"POST /in HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection, _ = asked(head + b"3\r\nabc\r\n")
+    assert connection.next_piece(10, at(1)) == b""
+    connection.stream_body(at(1))
+    assert connection.next_piece(10, at(1)) == b"abc"
+    assert connection.next_piece(10, at(1)) == b""
+    connection.pause_body()
+    assert connection.deadline is None
+    assert connection.next_piece(10, at(9)) == b""
+    assert connection.deadline == 9 + SETTINGS.body_timeout
+    connection.receive_data(b"5\r\ndefgh\r\n0\r\n\r\n", at(9))
+    assert connection.next_piece(5, at(9)) == b"de"
+    assert connection.has_work
+    assert connection.next_piece(5, at(9)) == b"fgh"
+    assert connection.next_piece(5, at(9)) is None
+    connection.respond(Response(200), at(9))
+    drain(connection)
+    assert connection.state is State.IDLE
+
+
+def test_a_streamed_body_that_is_bad_answers_itself() -> None:
+    head = b"POST /in HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection, _ = asked(head + b"zz\r\n")
+    connection.stream_body(at(1))
+    assert connection.next_piece(10, at(1)) == b""
+    assert drain(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_too_many_connections() -> None:
+    connection = connect()
+    connection.refuse(503, "too many connections", at(0))
+    output = drain(connection)
+    assert output.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 1\r\n" in output
+
+
+def test_a_body_that_drips_costs_what_it_is_long() -> None:
+    connection, _ = asked(request("POST", "/jobs", b"x" * 3000)[:-3000])
+    connection.read_body(10_000, at(1))
+    for _ in range(2999):
+        connection.receive_data(b"x", at(2))
+        assert connection.next_request(at(2)) is None
+    assert len(connection._reader._content) == 2999
+    connection.receive_data(b"x", at(2))
+    whole = connection.next_request(at(2))
+    assert whole is not None
+    assert whole.body == b"x" * 3000
+    assert len(connection._reader._content) == 0

@@ -1,0 +1,279 @@
+"""What is refused, and that it does not matter how the bytes were split on their way."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rtot.config import Settings
+from rtot.http.framing import ChunkedScanner, HeadScanner, RefusedError
+
+SETTINGS = Settings()
+HOST = "Host: localhost\r\n"
+
+
+def scan(data: bytes, step: int = 1 << 20, settings: Settings = SETTINGS) -> object:
+    """The head's length and what is left, or the refusal; None for an incomplete head."""
+    scanner = HeadScanner(settings)
+    buffer = bytearray()
+    for start in range(0, len(data), step):
+        buffer += data[start : start + step]
+        try:
+            length = scanner.scan(buffer)
+        except RefusedError as refused:
+            return refused.status, refused.why
+        if length is not None:
+            return bytes(buffer[:length])
+    return None
+
+
+def both_ways(data: bytes, settings: Settings = SETTINGS) -> object:
+    whole = scan(data, settings=settings)
+    assert scan(data, 1, settings) == whole
+    return whole
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"GET / HTTP/1.1\r\n{HOST}\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET /a?b#c HTTP/1.1\r\nhOsT:x\r\n\r\n",
+        f"M-SEARCH /*'!|~ HTTP/1.1\r\n{HOST}X.Y|z: \t caf\xc3\xa9 \t\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1]:8457\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: 0.0.0.0=5000\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+        f"POST / HTTP/1.1\r\n{HOST}Content-Length: 003\r\n\r\n",
+        f"POST / HTTP/1.1\r\n{HOST}Transfer-Encoding:\tChunked \r\n\r\n",
+        f"POST / HTTP/1.1\r\n{HOST}Expect: 100-Continue\r\n\r\n",
+    ],
+)
+def test_good_heads(head: str) -> None:
+    data = head.encode("latin-1")
+    assert both_ways(data) == data
+    assert both_ways(data + b"GET / \n\n\0") == data
+    assert both_ways(b"\r\n\r\n" + data) == data
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET /\r\n\r\n", 400),
+        ("GET\r\n\r\n", 400),
+        (" GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET  / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1 \r\n\r\n", 400),
+        ("GET / a HTTP/1.1\r\n\r\n", 400),
+        ("GET / FTP/1.1\r\n\r\n", 400),
+        ("GET / http/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.11\r\n\r\n", 400),
+        ("GET / HTTP/2.0\r\n\r\n", 505),
+        ("GET / HTTP/9.9\r\n\r\n", 505),
+        ("G@T / HTTP/1.1\r\n\r\n", 400),
+        ("GET\0 / HTTP/1.1\r\n\r\n", 400),
+        ("GET /\xc3\xa9 HTTP/1.1\r\n\r\n", 400),
+        ("GET /\x7f HTTP/1.1\r\n\r\n", 400),
+        ("GET * HTTP/1.1\r\n\r\n", 400),
+        ("GET jobs HTTP/1.1\r\n\r\n", 400),
+        ("GET http://localhost/ HTTP/1.1\r\n\r\n", 400),
+        ("CONNECT localhost:22 HTTP/1.1\r\n\r\n", 405),
+        ("CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        ("GET / HTTP/1.1\n\n", 400),
+        ("\nGET / HTTP/1.1\r\n\r\n", 400),
+        ("\r\n" * 5, 400),
+        ("GET / HTTP/1.1\r\nHost: x\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\rX: y\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n: x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nH\xc3: x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\nX: a\x7fb\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        ("GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: user@x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a,b:x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Content-Length: 5, 5\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Content-Length: 5\r\nContent-Length: 5\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Content-Length: +5\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Content-Length: 0x5\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Content-Length:\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Content-Length: {'9' * 19}\r\n\r\n", 400),
+        (
+            f"POST / HTTP/1.1\r\n{HOST}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
+        ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: gzip\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked, gzip\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked, chunked\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Transfer-Encoding:\r\n\r\n", 400),
+        (f"POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (
+            f"POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            501,
+        ),
+        (f"POST / HTTP/1.1\r\n{HOST}Expect: tea\r\n\r\n", 417),
+        (f"GET / HTTP/1.1\r\n{HOST}Authorization: a\r\nAuthorization: b\r\n\r\n", 400),
+        (f"GET / HTTP/1.1\r\n{HOST}Content-Type: a\r\ncontent-type: a\r\n\r\n", 400),
+    ],
+)
+def test_bad_heads(head: str, status: int) -> None:
+    refused = both_ways(head.encode("latin-1"))
+    assert isinstance(refused, tuple)
+    assert refused[0] == status
+
+
+def test_the_limits() -> None:
+    line = b"GET /%s HTTP/1.1\r\n"
+    fits = line % (b"x" * (8192 - 14)) + b"Host: a\r\n\r\n"
+    assert both_ways(fits) == fits
+    assert both_ways(fits.replace(b"/x", b"/xx")) == (414, "a request line over 8192 bytes")
+    assert both_ways(b"G" * 9000) == (414, "a request line over 8192 bytes")
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n"
+    room = 16384 - len(head % b"")
+    assert both_ways(head % (b"x" * room)) == head % (b"x" * room)
+    assert both_ways(head % (b"x" * (room + 1))) == (431, "a head over 16384 bytes")
+    fields = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a:b\r\n" * 99 + b"\r\n"
+    assert both_ways(fields) == fields
+    assert both_ways(fields.replace(b"\r\n\r\n", b"\r\na:b\r\n\r\n")) == (
+        431,
+        "more than 100 fields",
+    )
+
+
+HEAD_PIECES = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"POST /jobs HTTP/1.1\r\n",
+        b"GET / HTTP/1.0\r\n",
+        b"Host: a\r\n",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"X",
+        b":",
+        b"\0",
+        b"x" * 40,
+    ]
+)
+SMALL = Settings(max_request_line=60, max_head=120, max_headers=3)
+
+
+@given(st.lists(HEAD_PIECES, max_size=14).map(b"".join))
+@example(b"\r\n\n")
+def test_any_split_gives_the_same_head(data: bytes) -> None:
+    both_ways(data, SMALL)
+
+
+def walk(data: bytes, step: int, limit: int | None, settings: Settings = SETTINGS) -> object:
+    """The length of a chunked body, the refusal, or None for one that has not ended."""
+    scanner = ChunkedScanner(settings, limit)
+    buffer = bytearray()
+    total = 0
+    for start in range(0, len(data), step):
+        buffer += data[start : start + step]
+        try:
+            while not scanner.ended and (good := scanner.scan(buffer, 1 << 16)[0]):
+                del buffer[:good]
+                total += good
+        except RefusedError as refused:
+            return refused.status, refused.why
+        if scanner.ended:
+            return total
+    return None
+
+
+def walk_both_ways(data: bytes, limit: int | None = 100, settings: Settings = SETTINGS) -> object:
+    whole = walk(data, 1 << 20, limit, settings)
+    assert walk(data, 1, limit, settings) == whole
+    return whole
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n\r\n",
+        b"0005\r\nhello\r\n000\r\n\r\n",
+        b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n",
+        b'5; a; b=c;d="e \\" f"\r\nhello\r\n0;x\r\n\r\n',
+        b"0\r\nVary: *\r\nX: y\r\n\r\n",
+        b"1\r\n\n\r\n0\r\n\r\n",
+    ],
+)
+def test_good_bodies(body: bytes) -> None:
+    assert walk_both_ways(body) == len(body)
+    assert walk_both_ways(body + b"GET / HTTP/1.1\r\n") == len(body)
+    assert walk_both_ways(body[:-1]) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"\r\n", 400),
+        (b"x\r\n", 400),
+        (b"-5\r\nhello\r\n", 400),
+        (b"+5\r\nhello\r\n", 400),
+        (b"0x5\r\nhello\r\n", 400),
+        (b"5_0\r\nhello\r\n", 400),
+        (b" 5\r\nhello\r\n", 400),
+        (b"5 \r\nhello\r\n", 400),
+        (b"5\nhello\r\n", 400),
+        (b"5;\r\nhello\r\n", 400),
+        (b"5;a\rb\r\nhello\r\n", 400),
+        (b'5;a="b\r\nhello\r\n', 400),
+        (b"5\r\nhelloo\r\n", 400),
+        (b"5\r\nhello\n0\r\n\r\n", 400),
+        (b"5\r\nhell\r\n0\r\n\r\n", 400),
+        (b"0" * 17 + b"\r\n", 400),
+        (b"5;" + b"a" * 2000, 400),
+        (b"65\r\n", 413),
+        (b"ffffffffffffffff\r\n", 413),
+        (b"0\r\nbad trailer\r\n\r\n", 400),
+        (b"0\r\nHost: a\r\n\r\n", 400),
+        (b"0\r\ncontent-length: 5\r\n\r\n", 400),
+        (b"0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"0\r\n" + b"a: b\r\n" * 4000 + b"\r\n", 431),
+    ],
+)
+def test_bad_bodies(body: bytes, status: int) -> None:
+    refused = walk_both_ways(body)
+    assert isinstance(refused, tuple)
+    assert refused[0] == status
+
+
+def test_the_limit_is_of_content() -> None:
+    body = b"32\r\n" + b"x" * 50 + b"\r\n"
+    assert walk_both_ways(body * 2 + b"0\r\n\r\n") == 2 * len(body) + 5
+    assert walk_both_ways(body * 2 + b"1\r\n") == (413, "a body may have 100 bytes")
+    assert walk_both_ways(body * 20 + b"0\r\n\r\n", None) == 20 * len(body) + 5
+
+
+def test_lines_are_limited_too() -> None:
+    settings = Settings(max_body=100)
+    body = b"1;a=aaaaaaaaaaaaaaaaaa\r\nx\r\n" * 6
+    assert walk_both_ways(body, 100, settings) == (413, "a body that is mostly chunk lines")
+
+
+CHUNK_PIECES = st.sampled_from(
+    [b"0", b"5", b"a", b";x=y", b'="', b"\r\n", b"\n", b"\r", b"hello", b"X: y", b"Host: a", b" "]
+)
+
+
+@given(st.lists(CHUNK_PIECES, max_size=16).map(b"".join))
+@example(b"0\r\n\r\r\n")
+def test_any_split_gives_the_same_body(data: bytes) -> None:
+    walk_both_ways(data, 20, Settings(max_body=40, max_head=30))
+
+
+def test_a_portion_is_bounded() -> None:
+    buffer = bytearray(b"1\r\nx\r\n" * 10_000)
+    assert ChunkedScanner(SETTINGS, 1 << 20).scan(buffer, 1 << 16)[0] < 1000

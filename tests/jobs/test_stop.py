@@ -1,0 +1,127 @@
+from itertools import pairwise
+from signal import Signals
+
+import pytest
+
+from rtot.jobs.stop import (
+    MOMENT,
+    REAP,
+    TRANSITIONS,
+    Event,
+    Phase,
+    Scope,
+    Signal,
+    Stop,
+    Survey,
+)
+from tests.tables import drawn
+
+TERM, KILL, HUP = Signals.SIGTERM, Signals.SIGKILL, Signals.SIGHUP
+
+
+def stop(signal: Signals = TERM, grace: float | None = 5.0) -> Stop:
+    return Stop(0, 100, signal, grace, Scope.TREE, 0.0)
+
+
+TABLE = drawn(
+    """
+              GRACE_OVER    MOMENT_OVER REAP_OVER GRACE_CANCELLED NONE_LEFT
+NOTIFIED      -             SURVIVED    -         ALL_KILLED      GONE
+ASKED         LEADER_KILLED -           -         ALL_KILLED      GONE
+LEADER_KILLED -             ALL_KILLED  -         ALL_KILLED      GONE
+ALL_KILLED    -             -           SURVIVED  -               GONE
+GONE          -             -           -         -               -
+SURVIVED      -             -           -         -               -
+""",
+    Phase,
+    Event,
+)
+
+
+def test_the_table_is_the_one_that_was_drawn() -> None:
+    assert TRANSITIONS == TABLE
+
+
+def test_who_obeys_is_not_killed() -> None:
+    s = stop()
+    assert s.begin() == [Signal(s, TERM, Scope.TREE)]
+    s.delivered({100: "job"}, TERM)
+    assert s.expire(s.due) == [Survey(s, Scope.TREE)]
+    assert s.surveyed({}, 0.02) == []
+    assert s.over
+    assert (s.signalled, s.escalated, s.surviving) == ({100: "job"}, {}, {})
+
+
+def test_who_does_not_is_killed_the_leader_first() -> None:
+    s = stop()
+    s.begin()
+    s.delivered({100: "job", 101: "child"}, TERM)
+    assert s.expire(5.0) == [Signal(s, KILL, Scope.LEADER)]
+    s.delivered({100: "job"}, KILL)
+    assert s.expire(5.0 + MOMENT) == [Signal(s, KILL, Scope.TREE)]
+    s.delivered({101: "child"}, KILL)
+    assert s.surveyed({}, 5.3) == []
+    assert s.over
+    assert s.escalated == {100: "job", 101: "child"}
+
+
+def test_who_survives_is_named() -> None:
+    s = stop(KILL)
+    assert s.begin() == [Signal(s, KILL, Scope.TREE)]
+    s.delivered({100: "job"}, KILL)
+    assert s.expire(0.01) == [Survey(s, Scope.TREE)]
+    assert s.surveyed({100: "job"}, 0.01) == []
+    assert s.expire(REAP) == []
+    assert s.over
+    assert s.surviving == {100: "job"}
+
+
+def test_who_is_born_while_dying_is_killed_too() -> None:
+    s = stop(KILL)
+    s.begin()
+    s.delivered({100: "job"}, KILL)
+    assert s.surveyed({102: "late"}, 0.01) == [Signal(s, KILL, Scope.TREE)]
+
+
+def test_who_is_born_in_the_grace_is_left_until_it_is_over() -> None:
+    s = stop()
+    s.begin()
+    s.delivered({100: "job"}, TERM)
+    assert s.surveyed({102: "cleanup"}, 0.01) == []
+    assert not s.over
+
+
+def test_a_message_kills_nobody() -> None:
+    s = stop(HUP, None)
+    assert s.begin() == [Signal(s, HUP, Scope.TREE)]
+    s.delivered({100: "job"}, HUP)
+    s.surveyed({100: "job"}, 0.01)
+    assert s.expire(MOMENT) == []
+    assert s.over
+    assert s.surviving == {100: "job"}
+
+
+@pytest.mark.parametrize("grace", [5.0, None])
+def test_no_more_grace(grace: float | None) -> None:
+    s = stop(TERM, grace)
+    s.begin()
+    assert s.cancel_grace(1.0) == [Signal(s, KILL, Scope.TREE)]
+    assert s.cancel_grace(1.1) == []
+
+
+def test_looks_become_rarer_and_stay_bounded() -> None:
+    s = stop(TERM, 1000.0)
+    s.begin()
+    times = []
+    for _ in range(20):
+        times.append(s.due)
+        assert s.expire(s.due) == [Survey(s, Scope.TREE)]
+    gaps = [b - a for a, b in pairwise(times)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == pytest.approx(0.25)
+
+
+def test_too_early_is_nothing() -> None:
+    s = stop()
+    s.begin()
+    assert s.expire(0.0) == []

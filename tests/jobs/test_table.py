@@ -1,0 +1,799 @@
+from signal import Signals
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from rtot.clock import Now
+from rtot.config import Settings
+from rtot.jobs.commands import CloseOutputs, CloseStdin, FindHolders, Report, WriteStdin
+from rtot.jobs.job import (
+    SHOWN,
+    TRANSITIONS,
+    Event,
+    IllegalTransitionError,
+    Job,
+    Options,
+    Reason,
+    State,
+)
+from rtot.jobs.output import Stream
+from rtot.jobs.queue import STARTING
+from rtot.jobs.stop import Scope, Signal
+from rtot.jobs.table import (
+    STDIN_BUFFER,
+    ClosingError,
+    JobTable,
+    KeyConflictError,
+    QueueFullError,
+    StdinClosedError,
+)
+from rtot.storage import StorageError
+from tests.tables import drawn
+from tests.world import USAGE, MemoryDisk, PaperProcesses, at
+
+START = at(0)
+SCRIPT = b"#!/bin/sh\n"
+
+
+class Table:
+    """A job table with everything that it talks to."""
+
+    def __init__(self, **settings: object) -> None:
+        self.disk = MemoryDisk()
+        self.jobs = JobTable(Settings(**{"max_starting": 100, **settings}), self.disk)  # type: ignore[arg-type]
+        self.world = PaperProcesses(self.jobs)
+
+    def submit(self, now: Now = START, **options: object) -> Job:
+        return self.jobs.submit(SCRIPT, now, Options(**options))  # type: ignore[arg-type]
+
+    def run(self, now: Now = START, **options: object) -> Job:
+        job = self.submit(now, **options)
+        self.world.obey(now)
+        return job
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+TABLE = drawn(
+    """
+         DISPATCHED DEFERRED STARTED REFUSED  CANCELLED OUTPUTS_CLOSED EXITED   DRAIN_EXPIRED
+NEW      STARTING   -        -       -        COMPLETE  -              -        -
+STARTING -          NEW      RUNNING COMPLETE -         -              -        -
+RUNNING  -          -        -       -        -         MUTE           DRAINING -
+MUTE     -          -        -       -        -         -              COMPLETE -
+DRAINING -          -        -       -        -         COMPLETE       -        HELD
+HELD     -          -        -       -        -         COMPLETE       -        -
+COMPLETE -          -        -       -        -         -              -        -
+""",
+    State,
+    Event,
+)
+
+
+def test_the_table_is_the_one_that_was_drawn() -> None:
+    assert TRANSITIONS == TABLE
+
+
+@pytest.mark.parametrize(
+    ("state", "shown", "over"),
+    [
+        (State.NEW, "new", False),
+        (State.STARTING, "new", False),
+        (State.RUNNING, "running", False),
+        (State.MUTE, "running", False),
+        (State.DRAINING, "running", False),
+        (State.HELD, "complete", True),
+        (State.COMPLETE, "complete", True),
+    ],
+)
+def test_what_the_world_is_told_of_a_state(
+    state: State, shown: str, over: bool, table: Table
+) -> None:
+    job = table.submit()
+    job.state = state
+    assert (SHOWN[state], job.over) == (shown, over)
+
+
+@pytest.mark.parametrize(
+    ("state", "event"), [(s, e) for s in State for e in Event if e not in TABLE[s]]
+)
+def test_illegal_facts_raise(state: State, event: Event, table: Table) -> None:
+    job = table.run()
+    job.state = state
+    with pytest.raises(IllegalTransitionError):
+        table.jobs._transition(job, event, at(1))
+
+
+def test_a_job_that_just_runs(table: Table) -> None:
+    job = table.submit(at(1))
+    assert (job.id, job.state, job.create) == (0, State.NEW, at(1).wall)
+    assert table.disk.scripts == {0: SCRIPT}
+    assert table.jobs.take_job(at(2)) is job
+    table.jobs.started(job, 1000, at(2))
+    table.jobs.output_received(0, Stream.OUT, b"hi\n", at(3))
+    table.jobs.exited(0, 3 << 8, USAGE, at(4))
+    assert SHOWN[job.state] == "running"
+    table.jobs.output_closed(0, Stream.OUT, at(4))
+    table.jobs.output_closed(0, Stream.ERR, at(5))
+    assert (job.state, job.status, job.reason) == (State.COMPLETE, 3 << 8, Reason.EXITED)
+    assert (job.start, job.complete) == (at(2).wall, at(5).wall)
+    assert job.output.read(Stream.OUT, 0, 9) == b"hi\n"
+    assert table.disk.scripts == {}
+    assert job.failed
+    assert table.jobs.next_deadline() == 0.0
+    assert table.jobs.take_changes() == {0}
+    assert table.jobs.next_deadline() is None
+
+
+def test_pipes_may_close_before_the_exit(table: Table) -> None:
+    job = table.run()
+    for stream in Stream:
+        table.jobs.output_closed(0, stream, at(1))
+    assert job.state is State.MUTE
+    table.jobs.exited(0, 9, USAGE, at(2))
+    assert (job.state, job.reason) == (State.COMPLETE, Reason.SIGNALED)
+
+
+def test_a_held_pipe_is_waited_for_only_so_long(table: Table) -> None:
+    job = table.run()
+    table.jobs.exited(0, 0, USAGE, at(1))
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() == 2.0
+    table.jobs.expire(at(2))
+    assert job.state is State.HELD
+    assert table.jobs.take_commands() == [FindHolders(0)]
+    table.jobs.holders_found(0, {42: "sleep"})
+    assert job.holders == {42: "sleep"}
+    table.jobs.output_received(0, Stream.OUT, b"late", at(3))
+    assert job.output.read(Stream.OUT, 0, 9) == b"late"
+    for stream in Stream:
+        table.jobs.output_closed(0, stream, at(4))
+    assert job.state is State.COMPLETE
+    assert job.complete == at(2).wall
+
+
+def test_a_job_that_cannot_start(table: Table) -> None:
+    job = table.submit()
+    assert table.jobs.take_job(at(1)) is job
+    table.jobs.not_started(job, "fork/exec x: no such file or directory", at(1))
+    assert (job.state, job.reason) == (State.COMPLETE, Reason.NOT_STARTED)
+    assert job.failed
+    assert table.disk.scripts == {}
+
+
+def test_first_in_first_out_and_never_too_many() -> None:
+    table = Table(max_running=2)
+    jobs = [table.submit() for _ in range(5)]
+    table.world.obey(at(0))
+    assert [j.state for j in jobs] == [State.RUNNING] * 2 + [State.NEW] * 3
+    table.world.end(1, 0, at(1))
+    table.world.obey(at(1))
+    assert [j.id for j in jobs if j.state is State.RUNNING] == [0, 2]
+
+
+def test_few_jobs_that_have_just_begun() -> None:
+    table = Table(max_running=100, max_starting=2)
+    for _ in range(5):
+        table.submit()
+    for job_id in range(2):
+        table.jobs.take_changes()
+        assert table.jobs.next_deadline() == 0.0
+        job = table.jobs.take_job(at(1))
+        assert job is not None
+        assert job.id == job_id
+        table.jobs.started(job, 1000 + job_id, at(1))
+    assert table.jobs.take_job(at(1)) is None
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() == 1 + STARTING
+    # One that has ended makes room, and so does time.
+    for stream in Stream:
+        table.jobs.output_closed(0, stream, at(1.001))
+    table.jobs.exited(0, 0, USAGE, at(1.001))
+    third = table.jobs.take_job(at(1.002))
+    assert third is not None
+    table.jobs.started(third, 1002, at(1.002))
+    assert table.jobs.take_job(at(1.003)) is None
+    fourth = table.jobs.take_job(at(1 + STARTING))
+    assert fourth is not None
+    table.jobs.started(fourth, 1003, at(1 + STARTING))
+    assert table.jobs.take_job(at(1 + STARTING)) is None
+
+
+def test_the_queue_has_an_end() -> None:
+    table = Table(max_running=1, max_queued=2)
+    for _ in range(3):
+        table.submit()
+    with pytest.raises(QueueFullError):
+        table.submit()
+    assert table.jobs.last_id == 2
+    assert set(table.disk.scripts) == {0, 1, 2}
+
+
+def test_a_script_that_cannot_be_stored_is_no_job(table: Table) -> None:
+    table.disk.broken = True
+    with pytest.raises(StorageError):
+        table.submit()
+    table.disk.broken = False
+    assert len(table.jobs) == 0
+    assert table.submit().id == 0
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_what_cannot_be_started_now_is_started_later(table: Table, order: tuple[int, ...]) -> None:
+    jobs = [table.submit() for _ in range(3)]
+    assert [table.jobs.take_job(at(0)) for _ in jobs] == jobs
+    for index in order:
+        table.jobs.deferred(jobs[index], "resource temporarily unavailable", at(0))
+    reports = table.jobs.take_commands()
+    assert reports == [Report("cannot start jobs for now: resource temporarily unavailable")]
+    table.jobs.take_changes()
+    retry = table.jobs.next_deadline()
+    assert retry is not None
+    assert retry > 0
+    assert table.jobs.take_job(at(retry)) is jobs[0]
+    table.jobs.deferred(jobs[0], "again", at(retry))
+    table.jobs.take_changes()
+    later = table.jobs.next_deadline()
+    assert later is not None
+    assert later > retry
+    assert table.jobs.take_job(at(later)) is jobs[0]
+    table.jobs.started(jobs[0], 1, at(later))
+    assert table.jobs.take_job(at(later)) is jobs[1]
+    assert table.jobs.take_job(at(later)) is jobs[2]
+
+
+def test_forget_a_running_job(table: Table) -> None:
+    job = table.run()
+    table.jobs.forget(job, at(1))
+    assert table.jobs.get(0) is None
+    assert table.world.alive == {0: job}
+    table.world.obey(at(1))
+    assert table.world.alive == {}
+    table.jobs.expire(at(2))
+    table.world.obey(at(2))
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() is None
+    assert (table.disk.scripts, table.disk.files) == ({}, {})
+    table.jobs.output_received(0, Stream.OUT, b"x", at(3))
+    table.jobs.output_closed(0, Stream.OUT, at(3))
+    table.jobs.exited(0, 0, USAGE, at(3))
+    table.jobs.holders_found(0, {})
+    table.jobs.stdin_written(0, 1)
+    table.jobs.stdin_broken(0)
+
+
+def test_forget_a_queued_job() -> None:
+    table = Table(max_running=1)
+    table.submit()
+    second = table.submit()
+    table.world.obey(at(0))
+    table.jobs.forget(second, at(1))
+    table.world.end(0, 0, at(2))
+    assert table.jobs.take_job(at(2)) is None
+    assert set(table.disk.scripts) == set()
+
+
+def test_forget_a_complete_job_with_much_output() -> None:
+    table = Table(max_memory=4)
+    job = table.run()
+    table.jobs.output_received(0, Stream.OUT, b"much more", at(1))
+    assert set(table.disk.files) == {"0.out"}
+    table.world.end(0, 0, at(2))
+    table.jobs.forget(job, at(3))
+    assert table.disk.files == {}
+
+
+def test_forget_a_job_that_is_held_by_somebody_spared(table: Table) -> None:
+    job = table.run()
+    table.jobs.exited(0, 0, USAGE, at(1))
+    table.jobs.expire(at(2))
+    table.world.alive.clear()
+    table.world.obey(at(2))
+    table.jobs.forget(job, at(3), tree=False)
+    assert [c.scope for c in table.jobs.take_commands() if isinstance(c, Signal)] == [Scope.GROUP]
+    table.jobs.expire(at(3.1))
+    table.world.obey(at(3.1))
+    assert CloseOutputs(0) in table.world.commands
+    assert job.state is State.COMPLETE
+
+
+def test_a_forgotten_job_that_is_held_is_let_go(table: Table) -> None:
+    job = table.run()
+    table.jobs.forget(job, at(0))
+    table.jobs.take_commands()
+    table.jobs.exited(0, 15, USAGE, at(1))
+    table.jobs.expire(at(2))
+    table.world.alive.clear()
+    table.world.obey(at(2))
+    assert CloseOutputs(0) in table.world.commands
+    assert job.state is State.COMPLETE
+
+
+def test_forget_many(table: Table) -> None:
+    jobs = [table.run() for _ in range(10)]
+    table.jobs.forget_all(jobs[2:8], at(1))
+    assert [j.id for j in table.jobs.after(0, 100)] == [0, 1, 8, 9]
+    assert [j.id for j in table.jobs.after(3, 1)] == [8]
+    assert [j.id for j in table.jobs.unfinished()] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_kill_keeps_the_entry(table: Table) -> None:
+    job = table.run()
+    stop = table.jobs.kill(job, at(1), Signals.SIGTERM, 5.0)
+    assert stop is not None
+    table.world.obey(at(1))
+    table.jobs.expire(at(1.01))
+    table.world.obey(at(1.01))
+    assert stop.over
+    assert stop.signalled == {1000: "job-0"}
+    assert (job.state, job.reason) == (State.COMPLETE, Reason.KILLED)
+    assert table.jobs.get(0) is job
+
+
+def test_kill_escalates(table: Table) -> None:
+    table.world.obstinate = True
+    job = table.run()
+    stop = table.jobs.kill(job, at(0), Signals.SIGTERM, 5.0)
+    assert stop is not None
+    table.world.obey(at(0))
+    table.jobs.expire(at(5))
+    table.world.obey(at(5))
+    table.jobs.expire(at(6))
+    table.world.obey(at(6))
+    table.jobs.expire(at(6.1))
+    table.world.obey(at(6.1))
+    assert stop.over
+    assert stop.escalated == {1000: "job-0"}
+    assert job.status == 9
+
+
+def test_kill_before_the_start() -> None:
+    table = Table(max_running=1)
+    table.run()
+    job = table.submit()
+    assert table.jobs.kill(job, at(0), Signals.SIGHUP, None) is None
+    assert job.state is State.NEW
+    assert table.jobs.kill(job, at(1), Signals.SIGTERM, 5.0) is None
+    assert (job.state, job.reason) == (State.COMPLETE, Reason.KILLED)
+    assert job.failure == "killed before it was started"
+
+
+def test_a_signal_without_grace_is_only_a_message(table: Table) -> None:
+    table.world.obstinate = True
+    job = table.run()
+    stop = table.jobs.kill(job, at(0), Signals.SIGHUP, None)
+    assert stop is not None
+    table.world.obey(at(0))
+    table.jobs.expire(at(1))
+    assert stop.over
+    assert job.state is State.RUNNING
+    assert job.reason is None
+
+
+def test_timeout(table: Table) -> None:
+    job = table.run(at(0), timeout=3.0)
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() == 3.0
+    table.jobs.expire(at(3))
+    table.world.obey(at(3))
+    assert (job.state, job.reason) == (State.COMPLETE, Reason.TIMEOUT)
+
+
+def test_timeout_is_counted_from_the_start() -> None:
+    table = Table(max_running=1)
+    table.run()
+    job = table.submit(timeout=3.0)
+    table.jobs.set_timeout(job, 5.0, at(1))
+    table.world.end(0, 0, at(10))
+    table.world.obey(at(10))
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() == 15.0
+    table.jobs.set_timeout(job, None, at(11))
+    assert table.jobs.next_deadline() is None
+    table.jobs.set_timeout(job, 1.0, at(12))
+    table.jobs.expire(at(12))
+    table.world.obey(at(12))
+    assert job.reason is Reason.TIMEOUT
+
+
+def test_a_job_that_has_ended_has_no_timeout(table: Table) -> None:
+    job = table.run(timeout=3.0)
+    table.world.end(0, 0, at(1))
+    table.jobs.set_timeout(job, 1.0, at(2))
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() is None
+    assert job.reason is Reason.EXITED
+
+
+def test_idempotency_keys(table: Table) -> None:
+    assert table.jobs.replayed("k", 1) is None
+    job = table.jobs.submit(SCRIPT, at(0), key="k", fingerprint=1)
+    assert table.jobs.replayed("k", 1) is job
+    with pytest.raises(KeyConflictError):
+        table.jobs.replayed("k", 2)
+    table.jobs.forget(job, at(1))
+    assert table.jobs.replayed("k", 2) is None
+
+
+def test_keep_only_so_many() -> None:
+    table = Table(keep=2)
+    for _ in range(4):
+        table.run()
+    for job_id in (2, 0, 1):
+        table.world.end(job_id, 0, at(1))
+    assert [j.id for j in table.jobs.after(0, 9)] == [0, 1, 3]
+
+
+def test_keep_only_so_long() -> None:
+    table = Table(ttl=10.0)
+    for _ in range(2):
+        table.run()
+    table.world.end(0, 0, at(1))
+    table.world.end(1, 0, at(2))
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() == 11.0
+    table.jobs.expire(at(11))
+    assert [j.id for j in table.jobs.after(0, 9)] == [1]
+
+
+def test_what_was_deleted_by_hand_does_not_retire_again() -> None:
+    table = Table(keep=1)
+    jobs = [table.run() for _ in range(3)]
+    table.world.end(0, 0, at(1))
+    table.jobs.forget(jobs[0], at(1))
+    table.world.end(1, 0, at(1))
+    table.world.end(2, 0, at(1))
+    assert [j.id for j in table.jobs.after(0, 9)] == [2]
+
+
+def test_stdin(table: Table) -> None:
+    job = table.run(stdin_open=True)
+    assert table.jobs.stdin_room(job) == STDIN_BUFFER
+    table.jobs.write_stdin(job, b"hello")
+    assert table.jobs.take_commands() == [WriteStdin(0)]
+    assert table.jobs.stdin_pending(0) == b"hello"
+    assert table.jobs.stdin_room(job) == STDIN_BUFFER - 5
+    table.jobs.write_stdin(job, b"!")
+    assert table.jobs.take_commands() == []
+    table.jobs.stdin_written(0, 4)
+    table.jobs.end_stdin(job)
+    with pytest.raises(StdinClosedError):
+        table.jobs.write_stdin(job, b"x")
+    assert table.jobs.take_commands() == []
+    table.jobs.stdin_written(0, 2)
+    assert table.jobs.take_commands() == [CloseStdin(0)]
+
+
+def test_stdin_that_is_empty_is_closed_at_once(table: Table) -> None:
+    job = table.run(stdin_open=True)
+    table.jobs.end_stdin(job)
+    assert table.jobs.take_commands() == [CloseStdin(0)]
+
+
+def test_stdin_that_the_job_closed(table: Table) -> None:
+    job = table.run(stdin_open=True)
+    table.jobs.write_stdin(job, b"x")
+    table.jobs.stdin_broken(0)
+    table.jobs.stdin_broken(0)
+    with pytest.raises(StdinClosedError):
+        table.jobs.stdin_room(job)
+    table.world.end(0, 0, at(1))
+    with pytest.raises(StdinClosedError):
+        table.jobs.end_stdin(job)
+
+
+def test_without_stdin(table: Table) -> None:
+    job = table.run()
+    with pytest.raises(StdinClosedError):
+        table.jobs.stdin_room(job)
+    assert table.jobs.stdin_pending(0) == b""
+    assert table.jobs.stdin_pending(99) == b""
+    table.jobs.stdin_written(0, 0)
+    table.jobs.stdin_broken(0)
+
+
+def test_a_full_disk_is_reported_once_until_there_is_room() -> None:
+    table = Table(max_memory=0)
+    table.run()
+    table.disk.room = 0
+    for _ in range(3):
+        table.jobs.output_received(0, Stream.OUT, b"x", at(1))
+    assert len([c for c in table.jobs.take_commands() if isinstance(c, Report)]) == 1
+    table.disk.room = 1
+    for _ in range(2):
+        table.jobs.output_received(0, Stream.OUT, b"x", at(1))
+    assert len([c for c in table.jobs.take_commands() if isinstance(c, Report)]) == 1
+
+
+def test_shutdown() -> None:
+    table = Table(max_running=3)
+    jobs = [table.run() for _ in range(4)]
+    table.jobs.kill(jobs[1], at(0), Signals.SIGTERM, 5.0)
+    table.jobs.exited(2, 0, USAGE, at(0))
+    del table.world.alive[2]
+    table.jobs.expire(at(1))
+    assert jobs[2].state is State.HELD
+    assert not table.jobs.closing
+    table.jobs.shut_down(at(1))
+    table.jobs.shut_down(at(1))
+    assert table.jobs.closing
+    with pytest.raises(ClosingError):
+        table.submit()
+    assert jobs[3].state is State.COMPLETE
+    assert not table.jobs.ended
+    table.world.obey(at(1))
+    assert not table.jobs.ended
+    table.jobs.expire(at(2))
+    table.world.obey(at(2))
+    assert table.jobs.ended
+
+
+def test_two_kills_at_once_have_a_receipt_each(table: Table) -> None:
+    table.world.obstinate = True
+    job = table.run()
+    first = table.jobs.kill(job, at(0), Signals.SIGTERM, 5.0)
+    second = table.jobs.kill(job, at(0), Signals.SIGKILL, 5.0)
+    assert first is not None
+    assert second is not None
+    table.world.obey(at(0))
+    for seconds in (0.05, 0.1):
+        table.jobs.expire(at(seconds))
+        table.world.obey(at(seconds))
+    assert first.over
+    assert second.over
+    table.jobs.surveyed(first, {}, at(1))
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() is None
+
+
+@pytest.mark.parametrize("grace", [None, 3600.0])
+def test_shutdown_ends_who_was_signalled_before(table: Table, grace: float | None) -> None:
+    """Neither a message under way nor a long grace is a way to survive."""
+    table.world.obstinate = True
+    job = table.run()
+    table.jobs.kill(job, at(0), Signals.SIGTERM, grace)
+    table.jobs.shut_down(at(0))
+    table.world.obey(at(0))
+    for seconds in (5.0, 5.5, 6.0):
+        table.jobs.expire(at(seconds))
+        table.world.obey(at(seconds))
+    assert table.jobs.ended
+    assert job.status == 9
+
+
+def test_shutdown_without_grace(table: Table) -> None:
+    table.world.obstinate = True
+    table.run()
+    table.jobs.shut_down(at(0))
+    table.world.obey(at(0))
+    table.jobs.cancel_grace(at(0.5))
+    table.world.obey(at(0.5))
+    table.jobs.expire(at(0.6))
+    table.world.obey(at(0.6))
+    assert table.jobs.ended
+
+
+class JobTableMachine(RuleBasedStateMachine):
+    """The test plays the processes, the disk and the clock; the table must keep its word."""
+
+    jobs = Bundle("jobs")
+
+    @initialize(
+        max_running=st.integers(1, 3),
+        keep=st.one_of(st.none(), st.integers(0, 3)),
+        ttl=st.one_of(st.none(), st.just(20.0)),
+    )
+    def begin(self, max_running: int, keep: int | None, ttl: float | None) -> None:
+        self.settings = Settings(
+            max_running=max_running, max_queued=4, max_memory=8, max_output=100, keep=keep, ttl=ttl
+        )
+        self.disk = MemoryDisk()
+        self.table = JobTable(self.settings, self.disk)
+        self.world = PaperProcesses(self.table)
+        self.seconds = 0.0
+        self.started_in_order: list[int] = []
+        self.everything: list[Job] = []
+        self.keys: dict[str, Job] = {}
+
+    @property
+    def now(self) -> Now:
+        return at(self.seconds)
+
+    @rule(
+        target=jobs,
+        timeout=st.one_of(st.none(), st.integers(1, 30)),
+        key=st.one_of(st.none(), st.sampled_from("abc")),
+        stdin=st.booleans(),
+    )
+    def submit(self, timeout: int | None, key: str | None, stdin: bool) -> object:
+        if key is not None and (known := self.table.replayed(key, 7)) is not None:
+            assert known is self.keys[key]
+            return multiple()
+        options = Options(timeout=timeout, stdin_open=stdin)
+        before = len(self.table)
+        try:
+            job = self.table.submit(SCRIPT, self.now, options, key=key, fingerprint=7)
+        except QueueFullError:
+            assert len(self.table) == before
+            waiting = [j for j in self.table.unfinished() if j.state is State.NEW]
+            assert len(waiting) >= self.settings.max_queued
+            return multiple()
+        except ClosingError:
+            assert self.table.closing
+            return multiple()
+        except StorageError:
+            assert self.disk.broken
+            assert len(self.table) == before
+            return multiple()
+        self.everything.append(job)
+        if key is not None:
+            self.keys[key] = job
+        return job
+
+    @rule(defer=st.booleans(), fail=st.booleans())
+    def act(self, defer: bool, fail: bool) -> None:
+        for command in self.table.take_commands():
+            self.world._obey(command, self.now)
+        job = self.table.take_job(self.now)
+        if job is None:
+            return
+        if defer:
+            self.table.deferred(job, "not now", self.now)
+            return
+        self.started_in_order.append(job.id)
+        if fail:
+            self.table.not_started(job, "fork/exec: no", self.now)
+        else:
+            self.world.start(job, self.now)
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 6.0]))
+    def wait(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.table.expire(self.now)
+
+    @rule(obstinate=st.booleans(), broken=st.booleans(), room=st.integers(0, 50))
+    def change_the_world(self, obstinate: bool, broken: bool, room: int) -> None:
+        self.world.obstinate = obstinate
+        self.disk.broken = broken
+        self.disk.room = room
+
+    @rule(job=jobs, stream=st.sampled_from(Stream), data=st.binary(min_size=1, max_size=20))
+    def write(self, job: Job, stream: Stream, data: bytes) -> None:
+        if job.run is not None and stream in job.run.open:
+            self.table.output_received(job.id, stream, data, self.now)
+
+    @rule(job=jobs, stream=st.sampled_from(Stream))
+    def close_output(self, job: Job, stream: Stream) -> None:
+        if job.run is not None and stream in job.run.open:
+            self.table.output_closed(job.id, stream, self.now)
+
+    @rule(job=jobs, status=st.sampled_from([0, 256, 9, 139]))
+    def exit(self, job: Job, status: int) -> None:
+        if self.world.alive.pop(job.id, None) is not None:
+            self.table.exited(job.id, status, USAGE, self.now)
+
+    @rule(
+        job=jobs,
+        signal=st.sampled_from([Signals.SIGTERM, Signals.SIGKILL]),
+        grace=st.one_of(st.none(), st.just(0.0), st.just(2.0)),
+    )
+    def kill(self, job: Job, signal: Signals, grace: float | None) -> None:
+        if not job.over:
+            self.table.kill(job, self.now, signal, grace)
+
+    @rule(job=jobs, after=st.integers(0, 30))
+    def set_timeout(self, job: Job, after: int) -> None:
+        self.table.set_timeout(job, after, self.now)
+
+    @rule(job=jobs, data=st.binary(max_size=10), end=st.booleans())
+    def feed(self, job: Job, data: bytes, end: bool) -> None:
+        try:
+            if data:
+                self.table.write_stdin(job, data)
+            if end:
+                self.table.end_stdin(job)
+        except StdinClosedError:
+            pass
+
+    @rule(job=consumes(jobs), tree=st.booleans())
+    def forget(self, job: Job, tree: bool) -> None:
+        if self.table.get(job.id) is job:
+            self.table.forget(job, self.now, tree=tree)
+
+    @rule()
+    def cancel_grace(self) -> None:
+        self.table.cancel_grace(self.now)
+
+    @invariant()
+    def never_too_many(self) -> None:
+        busy = {State.STARTING, State.RUNNING, State.MUTE, State.DRAINING}
+        assert sum(j.state in busy for j in self.everything) <= self.settings.max_running
+
+    @invariant()
+    def first_in_first_out(self) -> None:
+        assert self.started_in_order == sorted(self.started_in_order)
+
+    @invariant()
+    def scripts_are_there_as_long_as_they_are_needed(self) -> None:
+        needed = {j.id for j in self.everything if not j.over}
+        assert set(self.disk.scripts) == needed
+
+    @invariant()
+    def complete_jobs_tell_all(self) -> None:
+        for job in self.everything:
+            if job.over:
+                assert job.reason is not None
+                assert job.complete
+                assert (job.run is None) == (job.state is State.COMPLETE)
+            else:
+                assert not job.complete
+
+    @invariant()
+    def files_belong_to_jobs_that_are_known_or_running(self) -> None:
+        owners = {int(name.partition(".")[0]) for name in self.disk.files}
+        for job in self.everything:
+            if job.id in owners:
+                assert self.table.get(job.id) is job or job.state is not State.COMPLETE
+
+    @invariant()
+    def ids_are_in_order(self) -> None:
+        ids = [j.id for j in self.table.after(0, 1000)]
+        assert ids == sorted(ids)
+        assert len(ids) == len(self.table)
+
+    def teardown(self) -> None:
+        """Whatever happened, shutting down ends everything and leaves nothing."""
+        if not hasattr(self, "table"):
+            return
+        self.table.shut_down(self.now)
+        for _ in range(200):
+            if self.table.ended:
+                break
+            self.world.obey(self.now)
+            for job in self.everything:
+                if job.run is not None and job.id not in self.world.alive:
+                    for stream in list(job.run.open):
+                        self.table.output_closed(job.id, stream, self.now)
+            self.seconds += 0.5
+            self.table.expire(self.now)
+        assert self.table.ended
+        assert self.world.alive == {}
+        assert self.disk.scripts == {}
+
+
+TestJobTable = JobTableMachine.TestCase
+
+
+@pytest.mark.parametrize("step", [-365 * 86400, 365 * 86400])
+def test_a_wall_clock_that_is_stepped_moves_no_deadline(step: int) -> None:
+    table = Table(ttl=60.0)
+    job = table.submit(at(0), timeout=5.0)
+    table.world.obey(at(0))
+    table.jobs.output_received(0, Stream.OUT, b"before", at(0))
+    stepped = Now(4.0, at(4).wall + step * 1_000_000_000)
+    table.jobs.expire(stepped)
+    table.world.obey(stepped)
+    assert job.state is State.RUNNING
+    table.jobs.output_received(0, Stream.OUT, b"after", stepped)
+    due = Now(5.0, stepped.wall + 1)
+    table.jobs.expire(due)
+    table.world.obey(due)
+    assert (job.state, job.reason) == (State.COMPLETE, Reason.TIMEOUT)
+    assert job.output.read(Stream.OUT, 0, 99) == b"beforeafter"
+    assert [job.output.arrival(i).wall for i in range(2)] == [at(0).wall, stepped.wall]
+    table.jobs.expire(Now(64.0, stepped.wall))
+    assert table.jobs.get(0) is job
+    table.jobs.expire(Now(65.0, stepped.wall))
+    assert table.jobs.get(0) is None

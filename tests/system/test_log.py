@@ -1,0 +1,137 @@
+import json
+import os
+import select
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtot.system.log import Log, escape, json_line, redact, text_line
+from tests.world import at
+
+
+def test_text() -> None:
+    line = text_line(at(0), "info", "request", target='/a"b\n', status=200)
+    assert line == (
+        'time="2023-11-14 22:13:20 +0000 UTC" level=info msg="request"'
+        ' target="/a\\"b\\n" status=200\n'
+    )
+
+
+def test_json() -> None:
+    line = json_line(at(0), "info", "request", target='/a"b\n', status=200)
+    assert json.loads(line) == {
+        "time": "2023-11-14 22:13:20 +0000 UTC",
+        "level": "info",
+        "msg": "request",
+        "target": '/a"b\n',
+        "status": 200,
+    }
+
+
+@given(st.text(max_size=2000))
+def test_every_line_is_one_bounded_line(text: str) -> None:
+    for line in (text_line(at(0), "info", text, a=text), json_line(at(0), "info", text, a=text)):
+        assert line.count("\n") == 1
+        assert line[:-1].isprintable()
+        assert len(line) < 20_000
+    assert json.loads(json_line(at(0), "info", "x", a=text))["a"] == text[:500]
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("/jobs", "/jobs"),
+        ("/jobs?wait=5&lease", "/jobs?wait=5&lease"),
+        ("/jobs?env=PW=x&arg=x&label=l", "/jobs?env=...&arg=...&label=l"),
+        ("/jobs?secret=x&e%6ev=x&secret", "/jobs?...&...&..."),
+        ("/jobs?", "/jobs?"),
+    ],
+)
+def test_values_that_may_be_secret_are_left_out(target: str, shown: str) -> None:
+    assert redact(target) == shown
+
+
+def test_long_texts_are_cut() -> None:
+    assert escape("x" * 11, 10) == "xxxxxxx..."
+
+
+def read_all(fd: int) -> str:
+    data = b""
+    while select.select([fd], [], [], 0)[0]:
+        data += os.read(fd, 1 << 20)
+    return data.decode()
+
+
+def test_a_reader_that_is_too_slow_loses_lines_and_is_told() -> None:
+    reader, writer = os.pipe()
+    log = Log(writer, as_json=False)
+    text = "x" * 100
+    for _ in range(3000):
+        log.info(at(0), text)
+        log.flush(at(0))
+    first = read_all(reader)
+    log.flush(at(0))
+    log.flush(at(0))
+    rest = read_all(reader)
+    for _ in range(100):
+        log.flush(at(0))
+        rest += read_all(reader)
+    lines = (first + rest).splitlines()
+    counted = [line for line in lines if "log lines were dropped" in line]
+    assert len(counted) == 1
+    dropped = int(counted[0].rpartition("=")[2])
+    assert dropped > 0
+    assert len(lines) - 1 + dropped == 3000
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_reader_that_is_gone_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    log = Log(writer, as_json=True)
+    log.warning(at(0), "x")
+    log.confess(ValueError("ours"), at(0))
+    log.flush(at(0))
+    os.close(writer)
+
+
+def test_what_strangers_cause_is_told_now_and_then() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    log = Log(writer, as_json=True)
+    for seconds in (0, 0.5, 10):
+        for _ in range(100):
+            log.request(
+                at(seconds), "192.0.2.1:5", "GET", "/jobs?arg=x", 401, 10, 0.1, anonymous=True
+            )
+        log.request(at(seconds), "192.0.2.1:5", "GET", "/jobs", 200, 10, 0.1, anonymous=False)
+    log.rarely(at(11), "no TLS", peer="192.0.2.1:5")
+    log.flush(at(11))
+    lines = [json.loads(line) for line in read_all(reader).splitlines()]
+    failed = [line for line in lines if line["msg"] == "authentication failed"]
+    assert len(failed) == 10 + 10
+    assert {(line["peer"], line["target"]) for line in failed} == {("192.0.2.1:5", "/jobs?arg=...")}
+    assert [line["withheld"] for line in lines if "withheld" in line] == [190, 90]
+    assert len([line for line in lines if line["msg"] == "request"]) == 3
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_bug_is_confessed_and_want_of_memory_mentioned() -> None:
+    reader, writer = os.pipe()
+    log = Log(writer, as_json=False)
+    log.confess(ValueError("ours"), at(0))
+    log.confess(MemoryError(), at(0))
+    log.flush(at(0))
+    text = read_all(reader)
+    assert "ValueError: ours\n" in text
+    assert 'msg="out of memory"' in text
+    for _ in range(2000):
+        log.confess(ValueError("ours"), at(0))
+    log.flush(at(0))
+    log.flush(at(0))
+    assert read_all(reader).count("ours") <= 1001
+    os.close(reader)
+    os.close(writer)

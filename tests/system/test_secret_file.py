@@ -1,0 +1,81 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from rtot.system.secret_file import SecretFileError, is_secret, read_secrets
+
+
+def test_one_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    path.write_bytes(b"new\r\n\n#old\n   \n")
+    path.chmod(0o600)
+    assert read_secrets(str(path)) == (b"new", b"#old")
+    path.write_bytes(b"only")
+    assert read_secrets(str(path)) == (b"only",)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "has no secret in it"),
+        (b"\n \n", "has no secret in it"),
+        (b"a\nb c\n", "line 2: want printable ASCII"),
+        (b"caf\xc3\xa9\n", "line 1: want printable ASCII"),
+        (b"a\x0cb", "line 1: want printable ASCII"),
+        (b"x" * 70_000, "larger than"),
+    ],
+)
+def test_what_is_not_one(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "secrets"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(SecretFileError, match=why) as caught:
+        read_secrets(str(path))
+    # Secrets are in no error.
+    assert "b c" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o620, 0o666, 0o644])
+def test_what_others_may_read_or_write(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "secrets"
+    path.write_bytes(b"x\n")
+    path.chmod(mode)
+    with pytest.raises(SecretFileError, match="others may read it"):
+        read_secrets(str(path))
+
+
+def test_a_group_may_read_what_is_root_s(tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    path.write_bytes(b"x\n")
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        assert read_secrets(str(path)) == (b"x",)
+        os.chown(path, 12345, -1)
+        with pytest.raises(SecretFileError, match="belongs to another user"):
+            read_secrets(str(path))
+    else:
+        with pytest.raises(SecretFileError, match="others may read it"):
+            read_secrets(str(path))
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SecretFileError, match="no such file"):
+        read_secrets(str(tmp_path / "missing"))
+    with pytest.raises(SecretFileError, match="not a regular file"):
+        read_secrets(str(tmp_path))
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo, 0o600)
+    with pytest.raises(SecretFileError, match="not a regular file"):
+        read_secrets(str(fifo))
+
+
+def test_what_a_secret_is() -> None:
+    assert is_secret("aB3!~")
+    assert not any(map(is_secret, ("", "a b", "a\n", "\xe9", "a\x7f")))
+
+
+def test_a_file_that_cannot_be_read() -> None:
+    # Its first page is never mapped.
+    with pytest.raises(SecretFileError, match="input/output error"):
+        read_secrets("/proc/self/mem")
