@@ -15,6 +15,7 @@ from rtot.config import Settings, SetupError, share_descriptors
 from rtot.jobs.table import JobTable
 from rtot.loop.reload import Reload
 from rtot.loop.server import Server, read_clock
+from rtot.loop.signals import Signals
 from rtot.system import listeners, processes
 from rtot.system.listeners import Listener, parse_address
 from rtot.system.log import Log
@@ -39,6 +40,8 @@ def main(argv: Sequence[str]) -> int:
         return _fail(f"{error} (see rtot --help)", USAGE_ERROR)
     if isinstance(options, str):
         return _show(options)
+    # Before anything is created that a signal's default action would leave behind.
+    signals = Signals()
     try:
         processes.close_all_on_exec()
     except OSError as error:
@@ -53,12 +56,12 @@ def main(argv: Sequence[str]) -> int:
         return _fail(f"cannot use {parent}: {reason(error)}")
     try:
         remove_leftovers(parent)
-        return _serve(options, spool)
+        return _serve(options, signals, spool)
     finally:
         spool.close()
 
 
-def _serve(options: dict[str, Any], spool: Spool) -> int:
+def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
     secret_file = options.pop("secret_file", None)
     secret = options.pop("secret", None)
     made_up = None
@@ -79,6 +82,7 @@ def _serve(options: dict[str, Any], spool: Spool) -> int:
     authenticator = Authenticator(secrets)
     server = Server(
         settings,
+        signals,
         Handler(settings, authenticator, started),
         JobTable(settings, spool),
         Processes(os.environ, settings.first_reserved_descriptor),

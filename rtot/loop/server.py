@@ -8,7 +8,6 @@ for. To start a job is part of acting, and comes last because it alone takes lon
 """
 
 import gc
-import os
 import selectors
 import signal
 import time
@@ -22,6 +21,7 @@ from rtot.loop.children import Children, InputPipe, OutputPipe
 from rtot.loop.client import Client
 from rtot.loop.clients import Clients
 from rtot.loop.reload import Reload
+from rtot.loop.signals import Signals
 from rtot.system.listeners import Listener, close_listeners
 from rtot.system.log import Log
 from rtot.system.processes import Processes
@@ -37,19 +37,13 @@ _REST = 0.5
 _PATIENCE = 10.0
 
 
-_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class _Wakeup:
-    """The descriptor that tells that there were signals, as the selector knows it."""
-
-
 class Server:
     """Everything together, for as long as the process lives."""
 
     def __init__(
         self,
         settings: Settings,
+        signals: Signals,
         handler: Handler,
         jobs: JobTable,
         processes: Processes,
@@ -59,6 +53,7 @@ class Server:
         reload: Reload,
     ) -> None:
         self._settings = settings
+        self._signals = signals
         self._jobs = jobs
         self._listeners = listeners
         self._log = log
@@ -67,21 +62,14 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._children = Children(settings, jobs, processes, self._selector, log)
         self._clients = Clients(settings, handler, jobs, self._selector, log)
-        self._signals: set[int] = set()
         self._listening = False
         self._listen_at: float | None = None
         self._status: int | None = None
         self._give_up_at: float | None = None
-        self._wakeup, self._wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> int:
         """Serve until told to end; return the exit status of the process."""
-        self._selector.register(self._wakeup, selectors.EVENT_READ, _Wakeup())
-        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
-        for number in _SIGNALS:
-            signal.signal(number, self._note)
-        # Whoever started us may have had them blocked.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        self._selector.register(self._signals, selectors.EVENT_READ, self._signals)
         now = read_clock()
         self._listen(now)
         for listener in self._listeners:
@@ -106,10 +94,7 @@ class Server:
                 # Each phase has seen to its own. This is for the bug that nobody thought of.
                 self._log.confess(failure, now)
             self._log.flush(now)
-        signal.set_wakeup_fd(-1)
-        for number in _SIGNALS[1:]:
-            # The end cannot be had any sooner.
-            signal.signal(number, signal.SIG_IGN)
+        self._signals.ignore()
         self._clients.close(now)
         close_listeners(self._listeners)
         self._log.flush(now)
@@ -153,19 +138,19 @@ class Server:
                         self._children.read_output(pipe, now)
                     case InputPipe() as pipe:
                         self._children.write_input(pipe)
-                    case _Wakeup():
-                        os.read(self._wakeup, 4096)
+                    case Signals():
+                        # They are taken below.
+                        pass
                     case listener:
                         self._accept(listener, now)
             except Exception as failure:
                 self._log.confess(failure, now)
-        if self._signals:
-            signals, self._signals = self._signals, set()
-            for number in sorted(signals):
-                try:
-                    self._take_signal(number, now)
-                except Exception as failure:
-                    self._log.confess(failure, now)
+        # Those too that came after the selector had looked: an exit counts before a deadline.
+        for number in self._signals.take():
+            try:
+                self._take_signal(number, now)
+            except Exception as failure:
+                self._log.confess(failure, now)
 
     def _expire(self, now: Now) -> None:
         try:
@@ -238,11 +223,7 @@ class Server:
         self._stop_listening()
         self._listen_at = now.monotonic + _REST
 
-    def _note(self, number: int, frame: object) -> None:
-        """The handler of signals: the loop sees to them in its own time."""
-        self._signals.add(number)
-
-    def _take_signal(self, number: int, now: Now) -> None:
+    def _take_signal(self, number: signal.Signals, now: Now) -> None:
         if number == signal.SIGCHLD:
             self._children.reap(now)
         elif number == signal.SIGHUP:
@@ -251,10 +232,10 @@ class Server:
                 self._reload.carry_out(self._log, now)
                 self._notifier.ready(now)
         elif self._status is None:
-            self._log.info(now, "ending", signal=signal.Signals(number).name)
+            self._log.info(now, "ending", signal=number.name)
             self._end(0, now)
         else:
-            self._log.info(now, "killing what is left", signal=signal.Signals(number).name)
+            self._log.info(now, "killing what is left", signal=number.name)
             self._jobs.cancel_grace(now)
 
     def _end(self, status: int, now: Now) -> None:
