@@ -15,9 +15,9 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 
-from tests.bench.common import AUTHORIZATION, Server, serving
+from tests.bench.common import serving
+from tests.harness import AUTHORIZATION, Rtot
 
 IDLE = 200
 SLOW = 50
@@ -35,7 +35,7 @@ SCRIPTS = (
 class Client:
     """A keep-alive connection that asks one thing after another."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Rtot) -> None:
         self._sock = socket.create_connection(server.address)
         self._rest = b""
 
@@ -61,13 +61,10 @@ class Client:
 class State:
     """What should not grow."""
 
-    def __init__(self, server: Server, directory: Path) -> None:
-        pid = server.process.pid
-        self.descriptors = len(os.listdir(f"/proc/{pid}/fd"))
-        self.children = len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        self.files = sum(
-            len(files) for spool in directory.glob("rtot-*") for _, _, files in os.walk(spool)
-        )
+    def __init__(self, server: Rtot) -> None:
+        self.descriptors = server.descriptors()
+        self.children = len(server.children())
+        self.files = sum(len(files) for _, _, files in os.walk(server.spool))
         self.rss = server.rss()
 
     def __str__(self) -> str:
@@ -77,19 +74,17 @@ class State:
         )
 
 
-def slow_client(server: Server, number: int) -> socket.socket:
+def slow_client(server: Rtot, number: int) -> socket.socket:
     sock = socket.create_connection(server.address)
     head = f"POST /jobs HTTP/1.1\r\nHost: a\r\n{AUTHORIZATION}\r\n"
     sock.sendall((head if number % 2 else f"{head}Content-Length: 100000\r\n\r\n#").encode())
     return sock
 
 
-def kill_one(server: Server, chance: random.Random) -> None:
+def kill_one(server: Rtot, chance: random.Random) -> None:
     """Some job's leader, or its whole group."""
-    pid = server.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    if children:
-        victim = int(chance.choice(children))
+    if children := server.children():
+        victim = chance.choice(children)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             (os.kill if chance.random() < 0.5 else os.killpg)(victim, signal.SIGKILL)
 
@@ -98,14 +93,14 @@ def soak(seconds: float, seed: int) -> bool:
     """Whether all is as it was."""
     chance = random.Random(seed)
     flags = ("--keep=200", "--head-timeout=5", "--body-timeout=5", "--idle-timeout=1h")
-    with serving(*flags) as (server, directory):
+    with serving(*flags) as (server, _):
         client = Client(server)
         for script in SCRIPTS:
             client.ask("POST", "/jobs?wait=20&fields=", script)
         client.ask("DELETE", "/jobs")
         client.close()
-        settle(server)
-        before = State(server, directory)
+        stand_still(server)
+        before = State(server)
         print("before      ", before, flush=True)
         idle = [Client(server) for _ in range(IDLE)]
         for each in idle:
@@ -140,22 +135,22 @@ def soak(seconds: float, seed: int) -> bool:
                 slow[number].close()
                 slow[number] = slow_client(server, number)
             if elapsed > (len(told) + 1) * seconds / 10:
-                told.append(State(server, directory))
+                told.append(State(server))
                 print(f"after {elapsed:4.0f} s", told[-1], flush=True)
             time.sleep(0.005)
-        late = State(server, directory)
+        late = State(server)
         print("late        ", late, flush=True)
         for sock in slow:
             sock.close()
         for each in idle:
             each.close()
         client.close()
-        settle(server)
+        stand_still(server)
         client = Client(server)
         client.ask("DELETE", "/jobs")
         client.close()
-        settle(server)
-        after = State(server, directory)
+        stand_still(server)
+        after = State(server)
         print("after       ", after)
         print(f"{submitted} jobs, {asked} requests, the slowest {slowest * 1000:.1f} ms")
         return (
@@ -164,14 +159,13 @@ def soak(seconds: float, seed: int) -> bool:
         ) and late.rss - told[len(told) // 2].rss < 1_000_000
 
 
-def settle(server: Server) -> None:
+def stand_still(server: Rtot) -> None:
     """Until all jobs have ended, and nobody holds anything any more."""
     client = Client(server)
     client.ask("GET", "/jobs?wait=60&fields=&limit=1")
     client.close()
-    pid = server.process.pid
     last = -1
-    while (now := len(os.listdir(f"/proc/{pid}/fd"))) != last:
+    while (now := server.descriptors()) != last:
         last = now
         time.sleep(1)
 

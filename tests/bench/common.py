@@ -18,9 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-COMMAND = (sys.executable, "-m", "rtot")
-SECRET = "bench"
-AUTHORIZATION = f"Authorization: rtot {SECRET}"
+from tests.harness import AUTHORIZATION, SECRET, Rtot
 
 
 def environment(directory: Path) -> dict[str, str]:
@@ -28,53 +26,6 @@ def environment(directory: Path) -> dict[str, str]:
     environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     cache = directory / "cache"
     return {**environ, "RTOT_SECRET": SECRET, "PYTHONPYCACHEPREFIX": str(cache)}
-
-
-class Server:
-    """A server of its own, and the plainest of clients."""
-
-    def __init__(self, directory: Path, *flags: str) -> None:
-        log = directory / "log"
-        with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [*COMMAND, "-a=127.0.0.1:0", f"--spool-dir={directory}", *flags],
-                stderr=stderr,
-                start_new_session=True,
-                env=environment(directory),
-            )
-        while not (found := re.search(r'address="(127[^"]+):(\d+)"', log.read_text())):
-            assert self.process.poll() is None
-            time.sleep(0.01)
-        self.address = (found[1], int(found[2]))
-        self.url = f"http://{found[1]}:{found[2]}"
-
-    def ask(self, method: str, target: str, body: bytes = b"") -> socket.socket:
-        sock = socket.create_connection(self.address)
-        head = f"{method} {target} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n"
-        head += f"{AUTHORIZATION}\r\nContent-Length: {len(body)}\r\n\r\n"
-        sock.sendall(head.encode() + body)
-        return sock
-
-    def get(self, target: str) -> bytes:
-        with self.ask("GET", target) as sock:
-            return b"".join(iter(lambda: sock.recv(65536), b""))
-
-    def submit(self, script: str, query: str = "") -> bytes:
-        with self.ask("POST", f"/jobs?{query}", script.encode()) as sock:
-            return b"".join(iter(lambda: sock.recv(65536), b""))
-
-    def python(self, program: str, query: str = "") -> bytes:
-        return self.submit(f"#!{sys.executable}\n{program}", query)
-
-    def rss(self) -> int:
-        """Resident memory in bytes."""
-        return rss(self.process.pid)
-
-
-def rss(pid: int) -> int:
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 # Where no disk is measured with what is meant.
@@ -91,9 +42,9 @@ def scratch(parent: str | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def serving(*flags: str, parent: str | None = None) -> Iterator[tuple[Server, Path]]:
+def serving(*flags: str, parent: str | None = None) -> Iterator[tuple[Rtot, Path]]:
     with scratch(parent) as directory:
-        server = Server(directory, *flags)
+        server = Rtot(directory, *flags, environ=environment(directory), session=True)
         try:
             yield server, directory
         finally:
@@ -175,6 +126,11 @@ def floor(*words: str) -> float:
         start_new_session=True,
     )
     return float(done.stdout)
+
+
+def python(server: Rtot, program: str, query: str = "") -> bytes:
+    """Submit a script in Python; the answer, head and all."""
+    return server.exchange("POST", f"/jobs?{query}", f"#!{sys.executable}\n{program}".encode())
 
 
 def timed(call: Callable[[], object]) -> float:

@@ -5,19 +5,17 @@ import sys
 import time
 
 from tests.bench.common import (
-    COMMAND,
-    Server,
     connect,
     environment,
     free_port,
     report,
-    rss,
     scratch,
     serving,
     timed,
     wrk,
 )
 from tests.bench.load import run_all
+from tests.harness import COMMAND, Rtot, rss
 
 IMPORT = "import selectors, socket, h11"
 
@@ -86,9 +84,9 @@ def scale(kept: int, idle: int, running: int, seconds: float, rounds: int) -> No
         grown = server.rss() - before - grown
         report(f"bytes of memory for an idle connection, of {idle}", [grown / idle], "<= 5000")
         for _ in range(running):
-            server.submit("exec sleep 1000", "fields=")
+            server.exchange("POST", "/jobs?fields=", b"exec sleep 1000")
         # All of them run once one that came after them has.
-        server.submit("exit 0", "wait=60")
+        server.exchange("POST", "/jobs?wait=60", b"exit 0")
         ratios = []
         for _ in range(rounds):
             alone = wrk(f"{empty.url}/jobs/0", 1, seconds)
@@ -98,7 +96,7 @@ def scale(kept: int, idle: int, running: int, seconds: float, rounds: int) -> No
         holder.communicate()
 
 
-def hold(server: Server, count: int) -> "subprocess.Popen[bytes]":
+def hold(server: Rtot, count: int) -> "subprocess.Popen[bytes]":
     """A process with so many connections on which a request was answered."""
     host, port = server.address
     program = f"""

@@ -13,9 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.bench.common import (
-    AUTHORIZATION,
     MEMORY,
-    Server,
     floor,
     free_port,
     loading,
@@ -28,6 +26,7 @@ from tests.bench.common import (
     wrk,
 )
 from tests.bench.floors import BODY
+from tests.harness import AUTHORIZATION, Rtot
 
 SCRIPT = "echo hi"
 
@@ -57,10 +56,12 @@ def jobs(count: int, seconds: float, rounds: int, peers: dict[str, str]) -> None
         webhook(server, seconds, rounds)
 
 
-def run_all(server: Server, count: int) -> None:
+def run_all(server: Rtot, count: int) -> None:
     """Submit so many jobs over 8 connections, pipelined, and wait until all are complete."""
     socks = [socket.create_connection(server.address) for _ in range(8)]
-    last = json.loads(dechunk(server.submit("exit 0", "wait=30&fields=")))["jobs"][0]["id"]
+    last = json.loads(dechunk(server.exchange("POST", "/jobs?wait=30&fields=", b"exit 0")))["jobs"][
+        0
+    ]["id"]
     head = "POST /jobs?fields= HTTP/1.1\r\nHost: a\r\n"
     one = f"{head}{AUTHORIZATION}\r\nContent-Length: {len(SCRIPT)}\r\n\r\n{SCRIPT}".encode()
 
@@ -75,7 +76,7 @@ def run_all(server: Server, count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    answer = server.get(f"/jobs?from={last + 1}&wait=600&fields=code")
+    answer = server.exchange("GET", f"/jobs?from={last + 1}&wait=600&fields=code")
     told = json.loads(dechunk(answer))["jobs"]
     assert [job["code"] for job in told] == [0] * (count // 8 * 8)
     for sock in socks:
@@ -94,7 +95,7 @@ def dechunk(answer: bytes) -> bytes:
     return content
 
 
-def webhook(server: Server, seconds: float, rounds: int) -> None:
+def webhook(server: Rtot, seconds: float, rounds: int) -> None:
     name = "jobs with wait, 8 connections, of webhook"
     if shutil.which("webhook") is None:
         missing(name, "apt-get install webhook")
@@ -120,7 +121,7 @@ def webhook(server: Server, seconds: float, rounds: int) -> None:
 def requests(count: int, seconds: float, rounds: int, peers: dict[str, str]) -> None:
     """GET of a complete job over 16 connections, in turns with a bare loop of h11."""
     with serving(parent=MEMORY) as (server, directory):
-        server.submit(SCRIPT, "wait=30")
+        server.exchange("POST", "/jobs?wait=30", SCRIPT.encode())
         url = f"{server.url}/jobs/0"
         ratios = [wrk(url, 16, seconds) / floor("h11", str(count)) for _ in range(rounds)]
         report("GET /jobs/0, 16 connections, of a bare loop of h11", ratios, ">= 0.65")
@@ -169,7 +170,7 @@ def ping(count: int, rounds: int) -> None:
         report("p99 of /ping at full speed, ms more than idle", differences, "<= 3")
 
 
-def p99(server: Server, count: int) -> float:
+def p99(server: Rtot, count: int) -> float:
     times = []
     with socket.create_connection(server.address) as sock:
         for _ in range(count):

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from tests.bench.common import report, serving, timed
+from tests.bench.common import python, report, serving, timed
 
 WRITER = "import os\nfor _ in range({}):\n    os.write(1, b'x' * 65536)\n"
 TICKER = (
@@ -39,7 +39,7 @@ def ingest(blocks: int, rounds: int) -> None:
             floor = timed(lambda: subprocess.run(["sh", "-c", floor_command], check=True))
             target.unlink()
             ratios.append(
-                floor / timed(lambda: server.python(WRITER.format(blocks), "wait=600&fields="))
+                floor / timed(lambda: python(server, WRITER.format(blocks), "wait=600&fields="))
             )
         report("ingest, of `| cat > file`", ratios, ">= 0.7")
         report("ingest, growth of RSS in MB", [(server.rss() - before) / 1e6], "<= 8")
@@ -47,7 +47,7 @@ def ingest(blocks: int, rounds: int) -> None:
 
 def download(blocks: int, rounds: int) -> None:
     with serving() as (server, directory):
-        server.python(WRITER.format(blocks), "wait=600&fields=")
+        python(server, WRITER.format(blocks), "wait=600&fields=")
         size = blocks * 65536
         path = directory / "floor"
         with path.open("wb") as file:
@@ -83,7 +83,7 @@ def download(blocks: int, rounds: int) -> None:
 def follow(followers: int, ticks: int, goal: str) -> None:
     """Delays from a job's write to the client's receive; one follower reads a byte a second."""
     with serving() as (server, _):
-        server.python(TICKER.format(ticks))
+        python(server, TICKER.format(ticks))
         socks = [server.ask("GET", "/jobs/0/out?follow") for _ in range(followers)]
         slow = server.ask("GET", "/jobs/0/out?follow") if followers > 1 else None
         selector = selectors.DefaultSelector()

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+from tests.harness import needs
 
+
+@needs("wrk")
 def test_all_of_it_quickly() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench", "--quick"],

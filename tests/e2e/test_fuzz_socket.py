@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rtot.config import Settings
 from tests.api.test_fuzz import serve, split, streams
-from tests.e2e.conftest import Rtot
+from tests.harness import Rtot
 
 Start = Callable[..., Rtot]
 MAX_BODY = 200

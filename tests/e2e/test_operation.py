@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import PATIENCE, SECRET, SESSION, Rtot, is_alive, until
+from tests.harness import PATIENCE, SECRET, SESSION, Rtot, is_alive, needs, until
 
 Start = Callable[..., Rtot]
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -148,6 +148,7 @@ def test_a_unix_socket_that_is_in_use_or_something_else(start: Start, tmp_path: 
         assert path.exists()
 
 
+@needs("bwrap")
 def test_as_process_1_it_reaps_and_ends_everything(start: Start, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()

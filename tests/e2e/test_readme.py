@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.conftest import Rtot
+from tests.harness import Rtot
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.conftest import SECRET, Rtot, until
+from tests.harness import SECRET, Rtot, until
 
 Start = Callable[..., Rtot]
 
