@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtot.config import Settings, parse_duration, parse_size
+from rtot.config import Settings, parse_duration, parse_size, share_descriptors
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,42 @@ def test_launchers_by_name() -> None:
     settings = Settings(launchers=(("low", ("nice", "-n", "19")),))
     assert settings.launcher("low") == ("nice", "-n", "19")
     assert settings.launcher("high") is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "running", "connections", "first_reserved"),
+    [
+        (16, 1, 4, 12),
+        (64, 1, 8, 48),
+        (256, 16, 96, 224),
+        (1024, 80, 480, 992),
+        (65_536, 5456, 20_000, 65_504),
+        (1_048_576, 10_000, 20_000, 1_048_544),
+    ],
+)
+def test_descriptors_are_shared_out(
+    limit: int, running: int, connections: int, first_reserved: int
+) -> None:
+    shares = share_descriptors(limit)
+    assert shares == (running, connections, 16, first_reserved)
+    if limit >= 256:
+        # Everybody can have theirs at once.
+        assert 6 * running + connections + 16 + 16 <= first_reserved
+
+
+def test_the_defaults_are_those_that_readme_tells() -> None:
+    assert Settings() == (
+        *(8 << 10, 16 << 10, 100, 16 << 20),
+        *(10.0, 20.0, 75.0, 30.0, 2.0, 256 << 10),
+        *(480, 16, 992),
+        *(80, 4, 100_000, 1 << 30, 64 << 10, 1.0, 5.0, None, None, ()),
+    )
+
+
+def test_the_longest_times_and_sizes() -> None:
+    assert parse_duration("876000h") == 100 * 365 * 86400
+    with pytest.raises(ValueError, match="century"):
+        parse_duration("876000h1s")
+    assert parse_size("9" * 15) == 10**15 - 1
+    with pytest.raises(ValueError, match="is not a size"):
+        parse_size("1" + "0" * 15)

@@ -65,3 +65,26 @@ def test_each_key_is_due_once() -> None:
     deadlines.set("a", 3.0)
     assert list(deadlines.due(10.0)) == ["a"]
     assert deadlines.next() is None
+
+
+def test_what_is_left_of_the_cleared_is_swept_when_it_outweighs_the_living() -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    for key in range(100):
+        deadlines.set(key, 1.0 + key)
+    for key in range(100, 264):
+        deadlines.set(key, 1.0 + key)
+        deadlines.clear(key)
+    assert len(deadlines._heap) == 264
+    deadlines.set(264, 0.5)
+    deadlines.clear(264)
+    assert len(deadlines._heap) == 100
+
+
+def test_an_earlier_time_is_not_told_again_later() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.set("a", 9.0)
+    deadlines.set("a", 3.0)
+    assert list(deadlines.due(3.0)) == ["a"]
+    deadlines.set("a", 12.0)
+    assert list(deadlines.due(10.0)) == []
+    assert deadlines.next() == 12.0

@@ -13,6 +13,7 @@ from rtot.config import Settings
 from rtot.http.messages import Body, End, Request, Response
 from rtot.jobs.job import Job, State
 from rtot.jobs.output import Stream
+from rtot.jobs.stop import Scope, Signal
 from rtot.jobs.table import JobTable
 from rtot.storage import FileSpan
 from tests.world import PEER, SECRET, USAGE, MemoryDisk, PaperProcesses, PaperServer, at
@@ -965,3 +966,116 @@ def test_an_address_that_guesses_is_told_to_wait(face: Face) -> None:
     assert answer.status == 429
     assert header(answer, "Retry-After") == "1"
     assert answer.anonymous
+
+
+def test_how_long_it_has_been_up(face: Face) -> None:
+    face.now = at(3.5)
+    face.handler = Handler(face.settings, Authenticator((SECRET,)), at(1.25))
+    assert value(face.ask("GET", "/ping"))["ping"][0]["uptime"] == "2.25s"
+
+
+@pytest.mark.parametrize(
+    "target", ["POST /jobs?wait=4", "GET /jobs?wait=4", "GET /jobs/0?wait=4", "GET /jobs?wait=4s"]
+)
+def test_a_wait_ends_when_it_said(face: Face, target: str) -> None:
+    face.run()
+    face.now = at(7)
+    method, _, path = target.partition(" ")
+    wait = face.answer(method, path, b"echo" if method == "POST" else b"")
+    assert isinstance(wait, Wait)
+    assert wait.deadline == 11.0
+
+
+@pytest.mark.parametrize(
+    ("query", "deadline"), [("", 66.0), ("?grace=2", 63.0), ("?signal=HUP", 61.0)]
+)
+def test_a_receipt_is_waited_for_beyond_the_grace(face: Face, query: str, deadline: float) -> None:
+    face.run()
+    wait = face.answer("POST", f"/jobs/0/kill{query}")
+    assert isinstance(wait, Wait)
+    assert wait.deadline == deadline
+
+
+@pytest.mark.parametrize(
+    ("request_line", "scope"),
+    [
+        ("POST /jobs/0/kill", Scope.TREE),
+        ("POST /jobs/0/kill?tree=0", Scope.GROUP),
+        ("DELETE /jobs/0", Scope.TREE),
+        ("DELETE /jobs/0?tree=0", Scope.GROUP),
+        ("DELETE /jobs", Scope.TREE),
+    ],
+)
+def test_to_whom_a_signal_goes(face: Face, request_line: str, scope: Scope) -> None:
+    face.run()
+    method, target = request_line.split()
+    face.answer(method, target)
+    (command,) = face.jobs.take_commands()
+    assert isinstance(command, Signal)
+    assert (command.signal, command.scope) == (Signals.SIGTERM, scope)
+
+
+def test_the_length_of_a_key(face: Face) -> None:
+    assert face.ask("POST", "/jobs", b"echo", idempotency_key="k" * 255).status == 201
+    assert face.ask("POST", "/jobs", b"echo", idempotency_key="k" * 256).status == 400
+    assert face.ask("POST", "/jobs", b"echo", idempotency_key="").status == 400
+
+
+def test_the_length_of_a_label(face: Face) -> None:
+    assert face.ask("POST", f"/jobs?label={'l' * 255}", b"echo").status == 201
+    assert face.ask("POST", f"/jobs?label={'l' * 256}", b"echo").status == 400
+
+
+def test_the_length_of_a_body_that_nobody_wants(face: Face) -> None:
+    for length, wanted in ((65536, True), (65537, False)):
+        request = Request("GET", "/jobs", {"host": "a", "authorization": "rtot sup"}, length, None)
+        answer = face.handler.handle(request, PEER, face.jobs, face.now)
+        assert (answer == NeedBody(65536)) == wanted
+        assert wanted or (isinstance(answer, Response) and answer.status == 413)
+
+
+def test_what_is_sent_from_a_file_and_what_is_copied() -> None:
+    """32 KB are worth a system call of their own, and a megabyte is enough at a time."""
+    face = Face(max_memory=0, max_output=1 << 30)
+    job = face.run(out=b"x" * (3 << 20))
+    for offset, length in (
+        (0, 1 << 20),
+        ((3 << 20) - (32 << 10), 32 << 10),
+        ((3 << 20) - (32 << 10) + 1, None),
+    ):
+        answer = face.ask("GET", f"/jobs/{job.id}/out?offset={offset}")
+        assert not isinstance(answer.body, bytes)
+        pulled = answer.body.pull(1 << 14)
+        if length is None:
+            assert pulled == b"x" * (1 << 14)
+        else:
+            assert isinstance(pulled, FileSpan)
+            assert (pulled.offset, pulled.length) == (offset, length)
+
+
+def test_an_event_tells_a_bounded_piece(face: Face) -> None:
+    face.complete(out=b"x" * 150_000)
+    answer = face.ask("GET", "/jobs/0/events", accept="application/x-ndjson")
+    events = [json.loads(line) for line in text(answer).splitlines()]
+    lengths = [len(event["text"]) for event in events if event["event"] == "out"]
+    assert lengths == [65536, 65536, 150_000 - 131_072]
+
+
+@pytest.mark.parametrize(("count", "more"), [(4096, False), (4097, True)])
+def test_how_many_jobs_a_page_looks_at(face: Face, count: int, more: bool) -> None:
+    for _ in range(count):
+        face.jobs.submit(b"", face.now)
+    answer = face.ask("GET", "/jobs?limit=1&label=x&fields=")
+    assert value(answer) == {"jobs": []}
+    link = '</jobs?limit=1&label=x&fields=&from=4096>; rel="next"'
+    assert header(answer, "Link") == (link if more else None)
+
+
+def test_a_list_pauses_now_and_then(face: Face) -> None:
+    for _ in range(600):
+        face.jobs.submit(b"", face.now)
+    answer = face.ask("GET", "/jobs?label=x")
+    assert not isinstance(answer.body, bytes)
+    # It looks at 256 jobs at a time, and then lets others have their turn.
+    assert [answer.body.pull(1 << 20) for _ in range(3)] == [b""] * 3
+    assert answer.body.pull(1 << 20) == b'{"jobs":[]}\n'

@@ -172,3 +172,40 @@ def test_output_that_is_partly_in_memory() -> None:
     output.append(Stream.OUT, b"x" * 20, 1)
     output.append(Stream.OUT, b"tail", 2)
     assert rendered(Job(7, Options(), output, 1))["out"] == "x" * 20 + "tail"
+
+
+def test_signals_have_the_names_that_go_gave_them() -> None:
+    names = (
+        "hangup|interrupt|quit|illegal instruction|trace/breakpoint trap|aborted|bus error"
+        "|floating point exception|killed|user defined signal 1|segmentation fault"
+        "|user defined signal 2|broken pipe|alarm clock|terminated|stack fault|child exited"
+        "|continued|stopped (signal)|stopped|stopped (tty input)|stopped (tty output)"
+        "|urgent I/O condition|CPU time limit exceeded|file size limit exceeded"
+        "|virtual timer expired|profiling timer expired|window changed|I/O possible"
+        "|power failure|bad system call|signal 32"
+    )
+    assert [job_json.signal_name(n) for n in range(1, 33)] == names.split("|")
+
+
+def test_what_is_told_at_once_and_what_in_pieces() -> None:
+    for out, err, at_once in ((1 << 16, 0, True), (1 << 15, 1 << 15, True), (1 << 16, 1, False)):
+        job = make_job(b"o" * out, b"e" * err)
+        whole = job_json.whole(job, job_json.DEFAULT_FIELDS, "/x")
+        assert (whole is not None) == at_once
+        assert rendered(job)["out"] == "o" * out
+
+
+def test_output_that_lies_in_memory_and_in_a_file_is_told_whole() -> None:
+    output = Output(MemoryDisk(), "7", limit=1 << 30, memory=10)
+    for piece in (b"0123456", b"789abc", b"def"):
+        output.append(Stream.ERR, piece, 1)
+    assert rendered(Job(7, Options(), output, 1))["err"] == "0123456789abcdef"
+
+
+def test_usage_and_seconds() -> None:
+    job = completed(make_job())
+    job.usage = Usage(1_500_000, 20, 4096)
+    job.timeout = 0.25
+    fields = rendered(job, "usage", "timeout")
+    assert fields["usage"] == {"user": 1.5, "system": 0.00002, "peak": 4096}
+    assert fields["timeout"] == 0.25

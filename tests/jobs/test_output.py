@@ -233,3 +233,40 @@ def test_what_does_not_fit_at_the_end_stays_in_memory() -> None:
     output.seal()
     assert disk.files["7.out"].data == b"0123456789abcd"
     assert output.read(Stream.OUT, 0, 99) + output.read(Stream.OUT, 14, 99) == b"0123456789abcdefg"
+
+
+def test_what_arrives_together_is_told_together_up_to_a_limit() -> None:
+    """64 KB and a millisecond: then another record begins."""
+    for first, second, records in ((1 << 15, 1 << 15, 1), (1 << 15, (1 << 15) + 1, 2)):
+        output = Output(MemoryDisk(), "0", limit=1 << 30, memory=1 << 20)
+        output.append(Stream.ERR, b"before", 0)
+        output.append(Stream.OUT, b"x" * first, 1)
+        output.append(Stream.OUT, b"y" * second, 2)
+        assert output.arrivals() == 1 + records
+    output = Output(MemoryDisk(), "0", limit=1 << 30, memory=1 << 20)
+    for wall in (0, MILLISECOND - 1, 2 * MILLISECOND - 2, 2 * MILLISECOND - 1):
+        output.append(Stream.OUT, b"x", wall)
+    assert story(output) == [(0, 2, 0), (2 * MILLISECOND - 2, 4, 0)]
+
+
+def test_a_stream_that_has_just_enough_memory_has_no_file() -> None:
+    disk = MemoryDisk()
+    output = Output(disk, "0", limit=100, memory=4)
+    output.append(Stream.OUT, b"abcd", 1)
+    assert disk.files == {}
+    output.append(Stream.OUT, b"e", 1)
+    assert disk.files["0.out"].data == b"abcde"
+    output.append(Stream.OUT, b"fghi", 1)
+    assert disk.files["0.out"].data == b"abcde"
+
+
+def test_what_was_kept_in_part_goes_on_where_it_ended() -> None:
+    disk = MemoryDisk(room=6)
+    output = Output(disk, "0", limit=100, memory=4)
+    assert output.append(Stream.OUT, b"abcd", 1) == 4
+    # Four go from memory into the file, two more fit there, and four into memory.
+    assert output.append(Stream.OUT, b"efghijklm", 1) == 6
+    assert output.dropped == (3, 0)
+    assert output.size(Stream.OUT) == 10
+    data = output.read(Stream.OUT, 0, 99) + output.read(Stream.OUT, 6, 99)
+    assert data == b"abcdefghij"

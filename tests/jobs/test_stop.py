@@ -125,3 +125,36 @@ def test_too_early_is_nothing() -> None:
     s = stop()
     s.begin()
     assert s.expire(0.0) == []
+
+
+def test_the_times_of_an_end() -> None:
+    """Each step has its own deadline, and looks begin anew after KILL."""
+    s = stop(TERM, 5.0)
+    s.begin()
+    assert s.due == 0.01
+    assert s.expire(4.99) == [Survey(s, Scope.TREE)]
+    assert s.expire(5.0) == [Signal(s, KILL, Scope.LEADER)]
+    assert s.expire(5.0 + MOMENT) == [Signal(s, KILL, Scope.TREE)]
+    killed = 5.0 + MOMENT
+    assert s.due == pytest.approx(killed + 0.01)
+    assert s.expire(killed + 0.01) == [Survey(s, Scope.TREE)]
+    assert s.due == pytest.approx(killed + 0.03)
+    assert s.expire(killed + REAP - 0.001) == [Survey(s, Scope.TREE)]
+    assert not s.over
+    assert s.expire(killed + REAP) == []
+    assert s.over
+
+
+def test_who_was_killed_and_is_still_there_is_not_killed_again() -> None:
+    s = stop(KILL)
+    s.begin()
+    s.delivered({100: "job", 101: "gone"}, KILL)
+    assert s.surveyed({100: "job"}, 0.01) == []
+    assert s.surviving == {100: "job"}
+
+
+def test_a_message_has_a_moment_to_arrive() -> None:
+    s = stop(HUP, None)
+    s.begin()
+    assert s.expire(MOMENT - 0.001) == [Survey(s, Scope.TREE)]
+    assert not s.over

@@ -797,3 +797,60 @@ def test_a_wall_clock_that_is_stepped_moves_no_deadline(step: int) -> None:
     assert table.jobs.get(0) is job
     table.jobs.expire(Now(65.0, stepped.wall))
     assert table.jobs.get(0) is None
+
+
+def test_a_drain_that_is_overdue_has_expired(table: Table) -> None:
+    job = table.run()
+    table.jobs.exited(0, 0, USAGE, at(1))
+    table.jobs.expire(at(1.9))
+    assert job.state is State.DRAINING
+    table.jobs.expire(at(7))
+    assert job.state is State.HELD
+
+
+def test_the_queue_counts_the_places_that_are_free() -> None:
+    table = Table(max_running=2, max_queued=1)
+    table.run()
+    table.run()
+    table.submit()
+    with pytest.raises(QueueFullError):
+        table.submit()
+    table.world.end(0, 0, at(1))
+    table.submit()
+    with pytest.raises(QueueFullError):
+        table.submit()
+
+
+def test_the_outputs_of_a_forgotten_job_are_closed_when_the_drain_is_over(table: Table) -> None:
+    job = table.run()
+    table.jobs.forget(job, at(0))
+    table.jobs.exited(0, 15, USAGE, at(1))
+    table.jobs.take_commands()
+    table.jobs.expire(at(2))
+    assert CloseOutputs(0) in table.jobs.take_commands()
+
+
+def test_stdin_has_no_room_left_when_all_of_it_is_pending(table: Table) -> None:
+    job = table.run(stdin_open=True)
+    table.jobs.write_stdin(job, b"x" * (STDIN_BUFFER + 5))
+    assert STDIN_BUFFER == 65536
+    assert table.jobs.stdin_room(job) == 0
+
+
+def test_a_job_that_is_kept_as_long_as_was_said() -> None:
+    table = Table(ttl=10.0)
+    table.run(at(0))
+    table.world.end(0, 0, at(1))
+    table.jobs.take_commands()
+    table.jobs.take_changes()
+    assert table.jobs.next_deadline() == 11.0
+    table.jobs.expire(at(10.9))
+    assert table.jobs.get(0) is not None
+    table.jobs.expire(at(11))
+    assert table.jobs.get(0) is None
+
+
+def test_a_wait_status_with_a_core(table: Table) -> None:
+    job = table.run()
+    table.world.end(0, 139, at(1))
+    assert job.reason is Reason.SIGNALED

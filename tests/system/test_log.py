@@ -135,3 +135,52 @@ def test_a_bug_is_confessed_and_want_of_memory_mentioned() -> None:
     assert read_all(reader).count("ours") <= 1001
     os.close(reader)
     os.close(writer)
+
+
+def test_which_failures_count_as_failed_authentication() -> None:
+    reader, writer = os.pipe()
+    log = Log(writer, as_json=True)
+    for status in (200, 401, 403, 429, 430):
+        log.request(at(0), "unix", "GET", "/", status, 0, 0.1234567891, anonymous=status != 200)
+    log.flush(at(0))
+    lines = [json.loads(line) for line in read_all(reader).splitlines()]
+    assert [(line["status"], line["msg"], line["level"]) for line in lines] == [
+        (200, "request", "info"),
+        (401, "authentication failed", "warning"),
+        (403, "request", "info"),
+        (429, "authentication failed", "warning"),
+        (430, "request", "info"),
+    ]
+    assert lines[0]["seconds"] == 0.123457
+    os.close(reader)
+    os.close(writer)
+
+
+def test_values_that_are_no_secret_are_told() -> None:
+    target = (
+        "/jobs?after=1&close=2&cwd=3&fail=4&fields=5&follow=6&from=7&grace=8&label=9&launcher=10"
+        "&lease=11&limit=12&offset=13&signal=14&state=15&stdin=16&timeout=17&tree=18&until=19"
+        "&wait=20"
+    )
+    assert redact(target) == target
+
+
+def test_texts_of_just_the_length() -> None:
+    assert escape("x" * 10, 10) == "x" * 10
+    assert escape('a"b\\\x1b', 10) == 'a\\"b\\\\\\x1b'
+    line = text_line(at(0), "info", "m" * 500, a="v" * 501)
+    assert f'msg="{"m" * 500}"' in line
+    assert f'a="{"v" * 497}..."' in line
+
+
+def test_lines_are_written_as_many_at_a_time_as_a_pipe_surely_takes() -> None:
+    reader, writer = os.pipe()
+    log = Log(writer, as_json=False)
+    for _ in range(1001):
+        log.info(at(0), "x")
+    log.flush(at(0))
+    lines = read_all(reader).splitlines()
+    assert len([line for line in lines if 'msg="x"' in line]) == 1000
+    assert lines[-1].endswith('level=warning msg="log lines were dropped" count=1')
+    os.close(reader)
+    os.close(writer)

@@ -79,3 +79,13 @@ def test_a_file_that_cannot_be_read() -> None:
     # Its first page is never mapped.
     with pytest.raises(SecretFileError, match="input/output error"):
         read_secrets("/proc/self/mem")
+
+
+def test_the_largest_file(tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    path.touch(0o600)
+    path.write_bytes(b"secret\n" + b"\n" * (65536 - 7))
+    assert read_secrets(str(path)) == (b"secret",)
+    path.write_bytes(b"secret\n" + b"\n" * (65536 - 6))
+    with pytest.raises(SecretFileError, match="larger than 65536 bytes"):
+        read_secrets(str(path))
