@@ -111,7 +111,7 @@ def slow_read(rtot: Rtot) -> socket.socket:
 
 def test_slow_clients_are_not_felt(start: Start) -> None:
     # Time enough for 600 connections on a busy machine, and a server beside it that is idle.
-    rtot = start("--head-timeout=12", "--body-timeout=12", "--send-timeout=12")
+    rtot = start("--head-timeout=20", "--body-timeout=20", "--send-timeout=20")
     idle = start()
     rtot.run(b"head -c 20000000 /dev/zero", "&fields=")
     # The file of a job's output stays open for the next reader.

@@ -33,7 +33,7 @@ def test_the_tour_works_as_printed(start: Callable[..., Rtot]) -> None:
         "it went well",
         '"event":"complete"',
         '"out":"a b 1 /tmp\\n"',
-        '"command":"sleep"',
+        '"signal":"SIGTERM"',
         '"out":"HELLO\\n"',
         '"out":"working\\n"',
     ):
