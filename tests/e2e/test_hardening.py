@@ -143,8 +143,12 @@ def test_who_says_nothing_is_closed(start: Start) -> None:
 
 
 @pytest.mark.parametrize("load", ["chunks", "pipeline", "heads"])
-def test_a_greedy_client_leaves_others_their_turn(rtot: Rtot, load: str) -> None:
-    """How little a turn does for one client is counted in test_framing; this is the whole."""
+def test_a_greedy_client_leaves_others_their_turn(start: Start, load: str) -> None:
+    """How little a turn does for one client is counted without sockets; this is the whole.
+
+    The machine is shared: what its other users cost shows at a server that is idle.
+    """
+    rtot, beside = start(), start()
     data = {
         "chunks": head("/jobs", "Transfer-Encoding: chunked") + b"1\r\n#\r\n" * 170_000,
         "pipeline": head("/jobs", method="GET") * 2400,
@@ -153,18 +157,19 @@ def test_a_greedy_client_leaves_others_their_turn(rtot: Rtot, load: str) -> None
             for n in range(150)
         ),
     }[load]
-    idle = pings(rtot, 300)
+    busy, idle = [], []
     with connect(rtot) as sock:
         reader = threading.Thread(target=read_all, args=(sock,))
         reader.start()
         sender = threading.Thread(target=sock.sendall, args=(data,))
         sender.start()
-        busy = pings(rtot, 300)
+        for _ in range(10):
+            busy += pings(rtot, 30)
+            idle += pings(beside, 30)
         sender.join()
         sock.shutdown(socket.SHUT_WR)
         reader.join()
-    # The machine is shared, so that a factor would tell of our neighbours; the bench has it.
-    assert busy[-10] < idle[-10] + 0.02
+    assert sorted(busy)[-10] < sorted(idle)[-10] + 0.02
 
 
 def test_at_the_cap_the_oldest_idle_connection_goes(start: Start) -> None:
