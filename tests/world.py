@@ -8,8 +8,7 @@ from rtot.api.handler import Handler
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.connection import HttpConnection, State
-from rtot.http.heads import Heads
-from rtot.http.messages import Response
+from rtot.http.messages import Request, Response
 from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
 from rtot.jobs.job import Job, Usage
 from rtot.jobs.output import Stream
@@ -145,6 +144,20 @@ class PaperProcesses:
             self.jobs.output_closed(job_id, stream, now)
 
 
+class PaperConnection(HttpConnection):
+    """It remembers why it refused the peer's bytes."""
+
+    __slots__ = ("refused",)
+
+    def __init__(self, settings: Settings, now: Now) -> None:
+        super().__init__(settings, now)
+        self.refused = ""
+
+    def refuse(self, status: int, why: str, now: Now) -> None:
+        self.refused = why
+        super().refuse(status, why, now)
+
+
 class PaperServer:
     """Connection, handler and job table together, bytes in and bytes out.
 
@@ -159,10 +172,12 @@ class PaperServer:
         self.processes = PaperProcesses(self.jobs)
         self.handler = Handler(self.settings, Authenticator((SECRET,)), at(0))
         self.now = at(1)
-        self.connection = HttpConnection(self.settings, Heads(), self.now)
+        self.connection = PaperConnection(self.settings, self.now)
         self.output = b""
         self.answered: list[str] = []
         """The method of each request that was answered; GET for what was no request."""
+        self.asked: list[Request] = []
+        """Each request as the handler saw it last: with its body, if that was wanted."""
         self._responding = False
         self._needed: NeedBody | None = None
         self.upload: Upload | None = None
@@ -189,6 +204,9 @@ class PaperServer:
     def _advance(self) -> None:
         while (request := self.connection.next_request(self.now)) is not None:
             needed, self._needed = self._needed, None
+            if needed is not None:
+                self.asked.pop()
+            self.asked.append(request)
             answer = (
                 self.handler.handle(request, PEER, self.jobs, self.now)
                 if needed is None

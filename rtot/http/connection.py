@@ -1,9 +1,10 @@
 """One client's HTTP: bytes in, requests out; responses in, bytes out. No sockets.
 
-`incoming` understands what the peer sends, `outgoing` writes what it is answered; here is
-the order of things: limits of time, who may speak, and the end of a connection that refuses
-something: the answer goes out, what still comes in is read and thrown away for a while, so
-that a client in the middle of an upload gets to read the answer (RFC 9112, 9.6).
+h11 is the protocol: `incoming` asks it what the peer has sent, `outgoing` has it write what
+is answered, and its states are those of the conversation. Here is what it does not know:
+limits of time, whose turn it is, and the end of a connection that refuses something: the
+answer goes out, what still comes in is read and thrown away for a while, so that a client in
+the middle of an upload gets to read the answer (RFC 9112, 9.6).
 
 Time is an argument.
 """
@@ -11,11 +12,12 @@ Time is an argument.
 from collections.abc import Callable
 from enum import Enum, auto
 
+import h11
+
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.errors import RETRY, error
-from rtot.http.framing import RefusedError
-from rtot.http.heads import Heads
+from rtot.http.gate import RefusedError
 from rtot.http.incoming import RequestReader
 from rtot.http.messages import Request, Response
 from rtot.http.outgoing import Piece, ResponseWriter
@@ -114,21 +116,19 @@ class HttpConnection:
         "_request",
         "_settings",
         "_state",
-        "_waiting",
         "_writer",
         "anonymous",
         "deadline",
         "status",
     )
 
-    def __init__(self, settings: Settings, heads: Heads, now: Now) -> None:
+    def __init__(self, settings: Settings, now: Now) -> None:
         self._settings = settings
         self._state = State.FRESH
-        self._reader = RequestReader(settings, heads)
+        self._reader = RequestReader(settings)
         self._writer = ResponseWriter()
         self._request: Request | None = None
         self._closing = False
-        self._waiting = False
         self._linger_until = 0.0
         # Who connects has something to say.
         self.deadline: float | None = now.monotonic + settings.head_timeout
@@ -224,7 +224,7 @@ class HttpConnection:
         self._advance(Event.STREAM_WANTED, now)
         self._begin_body(None)
 
-    def next_piece(self, room: int, now: Now) -> bytes | None:
+    def next_piece(self, room: int, now: Now) -> bytes | memoryview | None:
         """Of a streamed body: up to about `room` bytes, empty for none yet, None at the end.
 
         A bad body answers itself; then the state is not STREAMING any more.
@@ -251,7 +251,9 @@ class HttpConnection:
         """Answer the request. One whose body is not all read is the connection's last."""
         if self._request is not None and not self._reader.body_ended:
             self._closing = True
-        self._writer.begin(response, self._request, now, last=self._closing)
+        self._writer.begin(
+            response, self._request, self._reader.conversation, now, last=self._closing
+        )
         self._advance(Event.ANSWERED, now)
         self.status = response.status
         self.anonymous = response.anonymous
@@ -259,8 +261,10 @@ class HttpConnection:
     def refuse(self, status: int, why: str, now: Now) -> None:
         """Answer what is no request, and read nothing more of this connection."""
         self._closing = True
-        self._reader.clear()
         refusal = error(status, REASONS[status].lower(), why, *_REFUSAL_HEADERS.get(status, ()))
+        if self._request is None and self._reader.asks_for_head:
+            refusal = refusal._replace(body=b"")
+        self._reader.stop()
         self.respond(refusal._replace(anonymous=True), now)
 
     def shorten(self, now: Now) -> None:
@@ -321,7 +325,7 @@ class HttpConnection:
         patience = _PATIENCE.get(after)
         self.deadline = now.monotonic + patience(self._settings) if patience else None
         if after in _ENDED:
-            self._reader.clear()
+            self._reader.forget()
             if after is State.CLOSED:
                 self._writer.clear()
             else:
@@ -329,8 +333,8 @@ class HttpConnection:
 
     def _read_head(self, now: Now) -> Request | None:
         reader = self._reader
-        head = reader.next_head()
-        if head is None:
+        request = reader.next_head()
+        if request is None:
             # Blank lines before a request (RFC 9112, 2.2) are not the beginning of one.
             if reader and self._state is not State.HEAD:
                 self._advance(Event.RECEIVED, now)
@@ -338,15 +342,13 @@ class HttpConnection:
                 self.close(now)
             return None
         self._advance(Event.HEAD_ENDED, now)
-        self._request = head.request
-        self._closing = self._closing or head.last
-        self._waiting = head.waiting
-        return head.request
+        self._request = request
+        return request
 
     def _begin_body(self, limit: int | None) -> None:
         self._reader.begin_body(limit)
-        if self._waiting:
-            self._writer.say_continue()
+        if self._reader.conversation.they_are_waiting_for_100_continue:
+            self._writer.say_continue(self._reader.conversation)
 
     def _read_body(self, now: Now) -> Request | None:
         assert self._request is not None
@@ -360,7 +362,9 @@ class HttpConnection:
         return request
 
     def _end_response(self, now: Now) -> None:
-        if not self._writer.last:
+        conversation = self._reader.conversation
+        if conversation.our_state is conversation.their_state is h11.DONE:
+            self._reader.next_cycle()
             self._request = None
             self._advance(Event.SENT, now)
             if self._closing and not self._reader:

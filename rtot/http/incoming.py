@@ -1,122 +1,263 @@
-"""The receiving half of a connection: bytes into heads and bodies.
+"""The receiving half of a connection: bytes into requests and their bodies, by h11.
 
-It knows where it is in the peer's bytes and nothing of what is answered. Whatever is wrong
-with them is a RefusedError, after which the owner reads no more.
+h11 is the only buffer and the only parser. The gate looks at what h11 holds before a head is
+parsed, and at what it has consumed of a chunked body before the content is given away.
+Whatever is wrong is a RefusedError, after which the owner reads no more.
 """
 
+import sys
+from typing import cast
+
+import h11
+
 from rtot.config import Settings
-from rtot.http.framing import ChunkedScanner, HeadScanner, RefusedError
-from rtot.http.heads import Head, Heads
+from rtot.http.gate import ChunkGate, HeadGate, RefusedError, blank_lines, origin_form
 from rtot.http.messages import Request
 
-# How much of a body is looked at before others get their turn.
-_MOST_SCANNED = 64 * 1024
+# Events taken of a body before others get their turn: a chunk of one byte costs h11 8 µs.
+_MOST_EVENTS = 16
+_NOTHING = memoryview(b"")
 
 
 class RequestReader:
-    """What has arrived of requests and was not yet understood.
+    """What has arrived of requests and was not yet given away.
 
     The owner gives it data, asks for heads, and for each head whose request has a body
-    calls `begin_body` and then `read_body` or `take_body` until that has ended.
+    calls `begin_body` and then `read_body` or `take_body` until that has ended; answers by
+    `conversation`, and then calls `next_cycle` or `forget`.
     """
 
     __slots__ = (
-        "_buffer",
+        "_blank",
         "_chunks",
         "_content",
-        "_heads",
-        "_left",
-        "_scanner",
+        "_conversation",
+        "_ended",
+        "_gate",
+        "_held",
+        "_limit",
+        "_rest",
         "_settings",
-        "ended",
-        "more",
+        "_yielded",
+        "body_ended",
+        "deaf",
     )
 
-    def __init__(self, settings: Settings, heads: Heads) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._heads = heads
-        self._buffer = bytearray()
-        self._scanner = HeadScanner(settings)
-        self._left = 0
-        self._chunks: ChunkedScanner | None = None
-        self._content = bytearray()
-        self.ended = False
-        """Whether the peer will send no more."""
-        self.more = False
-        """Whether the last look at a body stopped only to let others have their turn."""
+        # A client that idles needs none.
+        self._conversation: h11.Connection | None = None
+        self._gate: HeadGate | None = None
+        self._chunks: ChunkGate | None = None
+        self._content: bytearray | None = None
+        self._limit: int | None = None
+        # What h11 has given of a streamed body and nobody has taken.
+        self._rest = _NOTHING
+        self._held = 0
+        self._blank = 0
+        self._ended = False
+        self.body_ended = True
+        """Whether all of the request was read."""
+        # Whether the last look at a body stopped only to let others have their turn.
+        self._yielded = False
+        self.deaf = False
+        """Whether what arrives is thrown away."""
 
     def __len__(self) -> int:
-        return len(self._buffer)
+        """How many bytes are held."""
+        return self._held + len(self._rest)
+
+    @property
+    def conversation(self) -> h11.Connection:
+        """h11's side of what is under way, or the beginning of it."""
+        if self._conversation is None:
+            # Sizes are the gate's: what h11 finds too long depends on how it was split.
+            self._conversation = h11.Connection(h11.SERVER, max_incomplete_event_size=sys.maxsize)
+        return self._conversation
+
+    @property
+    def more(self) -> bool:
+        """Whether more of the body can be had at once."""
+        return self._yielded or bool(self._rest)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer will send no more."""
+        return self._ended
+
+    @property
+    def asks_for_head(self) -> bool:
+        """Whether a head that h11 has not read is one of a HEAD request, as far as it goes."""
+        return self.conversation.trailing_data[0].startswith(b"HEAD ")
 
     def receive(self, data: bytes) -> None:
         """The peer sent `data`; empty: it will send no more."""
-        if data:
-            self._buffer += data
+        if not data:
+            self._ended = True
+        elif self.deaf:
+            return
+        self._held += len(data)
+        if data or self._conversation is not None:
+            self.conversation.receive_data(data)
+
+    def stop(self) -> None:
+        """Nothing that has arrived or will arrive is looked at any more."""
+        self.deaf = True
+        self._held = 0
+        self._rest = _NOTHING
+        self._content = None
+        self._yielded = False
+
+    def forget(self) -> None:
+        """The conversation is over."""
+        self.stop()
+        self._conversation = self._gate = self._chunks = None
+
+    def next_cycle(self) -> None:
+        """The answer is through, and another request may follow."""
+        self._chunks = None
+        self._blank = 0
+        if self._held:
+            self.conversation.start_next_cycle()
         else:
-            self.ended = True
+            self._conversation = None
 
-    def clear(self) -> None:
-        """Forget what has arrived."""
-        self._buffer.clear()
+    def next_head(self) -> Request | None:
+        """The next request, without its body; None while its head is not whole.
 
-    def next_head(self) -> Head | None:
-        """The next head, None while it is not whole. Raises RefusedError."""
-        buffer = self._buffer
-        if not buffer:
+        Raises RefusedError.
+        """
+        if not self._held:
             return None
-        known = self._heads.recall(buffer) if self._scanner.at_start else None
-        if known is not None:
-            length, head = known
-        else:
-            found = self._scanner.scan(buffer)
-            if found is None:
-                if self.ended and buffer:
-                    raise RefusedError(400, "the request ends in its head")
+        data = self.conversation.trailing_data[0]
+        if self._gate is None:
+            if blank := blank_lines(data):
+                data = self._skip(data, blank)
+            if data in (b"", b"\r"):
+                self._check_end()
                 return None
-            self._scanner.restart()
-            length, head = found, self._heads.read(bytes(buffer[:found]))
-        del buffer[:length]
-        self._left = head.request.content_length or 0
-        self._chunks = ChunkedScanner(self._settings, None) if head.chunked else None
-        self._content = bytearray()
-        self.more = False
-        return head
+            self._gate = HeadGate(self._settings)
+        length = self._gate.judge(data)
+        if length is None:
+            self._check_end()
+            return None
+        self._gate = None
+        self._held -= length
+        event = self._next_event()
+        assert isinstance(event, h11.Request)
+        return self._begin(event)
 
-    @property
-    def body_ended(self) -> bool:
-        """Whether all of the request was read."""
-        return self._chunks.ended if self._chunks is not None else not self._left
+    def _skip(self, data: bytes, blank: int) -> bytes:
+        """h11 takes no blank lines before a request: a new one gets what is behind them."""
+        self._blank += blank
+        blank_lines(b"\r\n" * (self._blank // 2))
+        self._conversation = None
+        data = data[blank:]
+        self._held = len(data)
+        if data:
+            self.conversation.receive_data(data)
+            if self._ended:
+                self.conversation.receive_data(b"")
+        return data
+
+    def _check_end(self) -> None:
+        if self._ended and self._held:
+            raise RefusedError(400, "the request ends in its head")
+
+    def _begin(self, event: h11.Request) -> Request:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in event.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        length = int(headers["content-length"]) if "content-length" in headers else None
+        chunked = "transfer-encoding" in headers
+        self._yielded = False
+        self.body_ended = not (length or chunked)
+        if chunked:
+            self._chunks = ChunkGate(self._settings, None)
+        elif self.body_ended:
+            end = self._next_event()
+            assert isinstance(end, h11.EndOfMessage)
+        return Request(
+            event.method.decode("ascii"),
+            origin_form(event.target.decode("ascii")),
+            headers,
+            length,
+            b"" if self.body_ended else None,
+            event.http_version == b"1.0",
+        )
 
     def begin_body(self, limit: int | None) -> None:
-        """The body is wanted; a chunked one may have `limit` bytes."""
+        """The body is wanted; one that is read whole may have `limit` bytes."""
+        self._content = None if limit is None else bytearray()
         if self._chunks is not None:
-            self._chunks = ChunkedScanner(self._settings, limit)
+            self._chunks = ChunkGate(self._settings, limit)
 
     def read_body(self, request: Request) -> tuple[Request | None, bool]:
         """The request with its whole body, None for not yet; and whether some arrived.
 
         Raises RefusedError.
         """
-        data = self.take_body(_MOST_SCANNED)
+        assert self._content is not None
+        progress = False
         # In one piece, however small those were that it came in.
-        self._content += data
+        for data in self._next_data():
+            self._content += data
+            progress = True
         if not self.body_ended:
-            return None, bool(data)
-        whole = bytes(self._content)
-        self._content = bytearray()
+            return None, progress
+        whole, self._content = bytes(self._content), None
         return request._replace(body=whole), True
 
-    def take_body(self, most: int) -> bytes:
-        """Content that has arrived: about `most` bytes of it. Raises RefusedError."""
-        buffer = self._buffer
+    def take_body(self, most: int) -> memoryview:
+        """Content that has arrived: at most `most` bytes of it. Raises RefusedError."""
+        if not self._rest:
+            data = self._next_data()
+            self._rest = memoryview(data[0] if len(data) == 1 else b"".join(data))
+        piece, self._rest = self._rest[:most], self._rest[most:]
+        return piece
+
+    def _next_data(self) -> list[bytes]:
+        """What h11 makes of what it holds of a body: a bounded number of pieces."""
         if self._chunks is None:
-            used = min(self._left, len(buffer), most)
-            content = bytes(buffer[:used])
-            self._left -= used
-        else:
-            used, content = self._chunks.scan(buffer, most)
-        self.more = 0 < used < len(buffer)
-        del buffer[:used]
-        if not self.body_ended and self.ended and not self.more:
-            raise RefusedError(400, "the request ends in its body")
-        return content
+            data = self._take_events()
+            self._held -= sum(map(len, data))
+            return data
+        data = []
+        failure: RefusedError | None = None
+        before = self.conversation.trailing_data[0]
+        try:
+            data = self._take_events()
+        except RefusedError as refused:
+            failure = refused
+        after = self.conversation.trailing_data[0]
+        self._held = len(after)
+        # What is wrong with the earlier bytes comes first, however they were split.
+        pending = b"" if self.body_ended else after
+        self._chunks.judge(before[: len(before) - len(after)], pending)
+        if failure is not None:
+            raise failure
+        return data
+
+    def _take_events(self) -> list[bytes]:
+        data: list[bytes] = []
+        self._yielded = False
+        for _ in range(_MOST_EVENTS):
+            if self.body_ended:
+                return data
+            event = self._next_event()
+            if isinstance(event, h11.Data):
+                data.append(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self.body_ended = True
+            else:
+                return data
+        self._yielded = not self.body_ended
+        return data
+
+    def _next_event(self) -> object:
+        try:
+            return cast(object, self.conversation.next_event())
+        except h11.RemoteProtocolError as error:
+            why = "the request ends in its body" if self._ended else "a request that is not HTTP"
+            raise RefusedError(error.error_status_hint, why) from error

@@ -1,16 +1,19 @@
-"""The sending half of a connection: a response into bytes, pulled as the peer takes them.
+"""The sending half of a connection: a response into bytes, by h11, as the peer takes them.
 
 No more is pulled than the peer is likely to take soon: what is pulled ahead of a client that
 does not read is memory that many such clients cost.
 """
 
+from typing import cast
+
+import h11
+
 from rtot.clock import Now
 from rtot.http.messages import THE_END, Body, End, Request, Response
-from rtot.http.response_head import write_head
+from rtot.http.response_head import REASONS, response_head
 from rtot.storage import FileSpan
 
 _PULL = 16 * 1024
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 Piece = bytes | FileSpan
 
@@ -18,17 +21,16 @@ Piece = bytes | FileSpan
 class ResponseWriter:
     """What is to be sent. The owner begins a response, sends `pieces` and tells what was taken."""
 
-    __slots__ = ("_body", "_chunked", "_left", "_size", "last", "pieces", "yielded")
+    __slots__ = ("_body", "_h11", "_size", "_trailers", "pieces", "yielded")
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
         """What is to be sent next. To be read, not changed."""
         self._size = 0
         self._body: Body | None = None
-        self._chunked = False
-        self._left: int | None = None
-        self.last = False
-        """Whether the connection ends with this response."""
+        self._h11: h11.Connection | None = None
+        # Whether the body may end with some.
+        self._trailers = False
         self.yielded = False
         """Whether the last pull stopped only to let others have their turn."""
 
@@ -42,20 +44,27 @@ class ResponseWriter:
         """Whether all of the response was taken."""
         return self._body is None and not self.pieces
 
-    def say_continue(self) -> None:
+    def say_continue(self, connection: h11.Connection) -> None:
         """Tell a client that waits to send its body (RFC 9110, 15.2.1)."""
-        self._queue(_CONTINUE)
+        event = h11.InformationalResponse(status_code=100, headers=[], reason=REASONS[100].encode())
+        self._queue(connection.send(event))
 
-    def begin(self, response: Response, request: Request | None, now: Now, *, last: bool) -> None:
+    def begin(
+        self,
+        response: Response,
+        request: Request | None,
+        connection: h11.Connection,
+        now: Now,
+        *,
+        last: bool,
+    ) -> None:
         """Send the head, and of the body what can be had at once.
 
         A body that turns out to be short is sent with its length; one without a length is
-        chunked, or under HTTP/1.0 ends with the connection.
+        chunked, or under HTTP/1.0 ends with the connection. `last`: so does the connection.
         """
         body = response.body
-        self.last = last
         self.yielded = False
-        framing = ""
         beginning = b""
         then: FileSpan | End | None = None
         if not isinstance(body, bytes) and body.length is None:
@@ -63,37 +72,29 @@ class ResponseWriter:
             if then == THE_END:
                 body = beginning
         length = len(body) if isinstance(body, bytes) else body.length
+        old = request is not None and request.http_1_0
+        trailers = "" if isinstance(body, bytes) or length is not None or old else body.trailers
+        # Made before anything is sent: what cannot be said is a bug that is still told as one.
+        head = response_head(response, length, trailers, now, last=last)
+        self._h11 = connection
         self._body = None if isinstance(body, bytes) else body
-        self._left = length
-        self._chunked = False
-        if response.status == 204:
-            pass
-        elif length is not None:
-            framing = f"Content-Length: {length}\r\n"
-        elif request is None or not request.http_1_0:
-            self._chunked = True
-            framing = "Transfer-Encoding: chunked\r\n"
-            if self._body is not None and self._body.trailers:
-                framing += f"Trailer: {self._body.trailers}\r\n"
-        else:
-            self.last = True
-        if self.last:
-            framing += "Connection: close\r\n"
-        head = write_head(response.status, response.headers, framing, now)
+        self._trailers = length is None and not old
+        output = connection.send(head)
         if response.status == 204 or (request is not None and request.method == "HEAD"):
-            self._body = None
-            self._queue(head)
-            return
-        if isinstance(body, bytes):
+            self._queue(output)
+            self._end()
+        elif isinstance(body, bytes):
             # One piece is one system call.
-            self._queue(head + body)
-            return
-        self._queue(head)
-        self._queue_content(beginning)
-        if isinstance(then, End):
-            self._finish(then)
-        elif then is not None:
-            self._queue_content(then)
+            output += connection.send(h11.Data(data=body))
+            self._queue(output)
+            self._end()
+        else:
+            self._queue(output)
+            self._queue_content(beginning)
+            if isinstance(then, End):
+                self._finish(then)
+            elif then is not None:
+                self._queue_content(then)
 
     def pull(self) -> None:
         """Have as many pieces as are of use."""
@@ -129,40 +130,38 @@ class ResponseWriter:
     def clear(self) -> None:
         """Nobody is there to read the rest."""
         self._body = None
+        self._h11 = None
         self.pieces = []
         self._size = 0
 
     def _queue(self, piece: Piece) -> None:
-        self.pieces.append(piece)
-        self._size += len(piece)
+        if len(piece):
+            self.pieces.append(piece)
+            self._size += len(piece)
 
     def _queue_content(self, piece: Piece) -> None:
-        length = len(piece)
-        if not length:
+        assert self._h11 is not None
+        if isinstance(piece, bytes):
+            self._queue(self._h11.send(h11.Data(data=piece)))
             return
-        if not self._chunked:
-            if self._left is not None:
-                self._left -= length
-                if self._left < 0:
-                    raise AssertionError("a body that is longer than it said")
-            self._queue(piece)
-        elif isinstance(piece, bytes):
-            self._queue(b"%x\r\n%b\r\n" % (length, piece))
-        else:
-            self._queue(b"%x\r\n" % length)
-            self._queue(piece)
-            self._queue(b"\r\n")
+        # h11 asks a piece that it passes through for nothing but its length.
+        event = h11.Data(data=cast(bytes, piece))
+        for part in self._h11.send_with_data_passthrough(event) or ():
+            self._queue(part)
 
     def _finish(self, end: End) -> None:
-        self._body = None
+        assert self._h11 is not None
         if end.broken:
             # No last chunk, and nothing after it: that is how the client can tell.
-            self.last = True
-        elif self._chunked:
-            lines = "".join(f"{name}: {value}\r\n" for name, value in end.trailers)
-            self._queue(f"0\r\n{lines}\r\n".encode("latin-1"))
-        elif self._left:
-            raise AssertionError("a body that is shorter than it said")
+            self._h11.send_failed()
+            self._body = None
+        else:
+            self._end(end.trailers if self._trailers else ())
+
+    def _end(self, trailers: tuple[tuple[str, str], ...] = ()) -> None:
+        assert self._h11 is not None
+        self._body = None
+        self._queue(self._h11.send(h11.EndOfMessage(headers=list(trailers))))
 
 
 def _pull_some(body: Body) -> tuple[bytes, FileSpan | End | None]:

@@ -1,10 +1,12 @@
-"""Heads of responses: reason phrase, date, and the safety fields that every one carries."""
+"""Heads of responses: reason phrase, date, and the headers for safety that every one carries."""
 
 import time
 from functools import lru_cache
 
+import h11
+
 from rtot.clock import Now
-from rtot.http.messages import Headers
+from rtot.http.messages import Response
 
 REASONS = {
     100: "Continue",
@@ -38,27 +40,33 @@ REASONS = {
 
 # No page may run, frame or keep what a job wrote.
 _SAFETY = (
-    "X-Content-Type-Options: nosniff\r\n"
-    "Cache-Control: no-store\r\n"
-    "Content-Security-Policy: default-src 'none'\r\n"
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'"),
 )
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def write_head(status: int, headers: Headers, framing: str, now: Now) -> bytes:
-    """The head of a response (RFC 9112, 4). `framing` is lines that end in CR LF.
+def response_head(
+    response: Response, length: int | None, trailers: str, now: Now, *, last: bool
+) -> h11.Response:
+    """The head of a response (RFC 9112, 4).
 
-    ValueError for a field that would be more than one line.
+    `length` is its body's, None where that is not known; `trailers` names the headers that may
+    come behind a body. `last`: no other one follows on this connection. Raises
+    h11.LocalProtocolError for a header that cannot be one.
     """
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
-        raise ValueError(f"a response field of several lines: {lines!r}")
-    reason = REASONS.get(status, "")
-    date = http_date(now.wall // 1_000_000_000)
-    return (f"HTTP/1.1 {status} {reason}\r\n{lines}{_SAFETY}Date: {date}\r\n{framing}\r\n").encode(
-        "latin-1"
+    headers = [*response.headers, *_SAFETY, ("Date", http_date(now.wall // 1_000_000_000))]
+    if response.status != 204 and length is not None:
+        headers.append(("Content-Length", str(length)))
+    if trailers:
+        headers.append(("Trailer", trailers))
+    if last:
+        headers.append(("Connection", "close"))
+    return h11.Response(
+        status_code=response.status, headers=headers, reason=REASONS[response.status].encode()
     )
 
 

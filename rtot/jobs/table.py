@@ -209,7 +209,7 @@ class JobTable:
         """How many bytes `write_stdin` takes now. Raises StdinClosedError."""
         return max(0, STDIN_BUFFER - len(_open_stdin(job).pending))
 
-    def write_stdin(self, job: Job, data: bytes) -> None:
+    def write_stdin(self, job: Job, data: bytes | memoryview) -> None:
         """Send `data` to the job's stdin. Raises StdinClosedError."""
         stdin = _open_stdin(job)
         if not stdin.pending:

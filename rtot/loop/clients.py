@@ -15,7 +15,6 @@ from rtot.config import Settings
 from rtot.deadlines import Deadlines
 from rtot.http.connection import HttpConnection, State
 from rtot.http.errors import RETRY, error
-from rtot.http.heads import Heads
 from rtot.http.messages import Response
 from rtot.jobs.table import JobTable, StdinClosedError
 from rtot.loop.client import Client
@@ -57,7 +56,6 @@ class Clients:
         self._jobs = jobs
         self._selector = selector
         self._log = log
-        self._heads = Heads()
         self._clients: set[Client] = set()
         # In the order in which they became idle.
         self._idle: dict[Client, None] = {}
@@ -90,7 +88,7 @@ class Clients:
             accepted = listener.accept()
             if accepted is None:
                 return
-            client = Client(*accepted, HttpConnection(self._settings, self._heads, now))
+            client = Client(*accepted, HttpConnection(self._settings, now))
             self._clients.add(client)
             over = len(self._clients) - self._settings.max_connections
             if over > 0 and not self._evict(now):

@@ -1,12 +1,16 @@
 """Bytes to bytes: connection, handler and job table together, without a socket."""
 
+import inspect
 import random
+import re
 
 import h11
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rtot.config import Settings
+from rtot.http import gate, incoming
+from rtot.http.connection import State
 from tests.world import PaperServer, request
 
 SETTINGS = Settings(max_request_line=300, max_head=600, max_headers=12, max_body=200)
@@ -108,6 +112,86 @@ def test_every_output_can_be_parsed(data: bytes) -> None:
         assert isinstance(event, h11.EndOfMessage)
         output = reader.trailing_data[0]
     assert output in (b"", b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+# What the gate says when it refuses, up to where a number stands in it.
+REFUSALS = (
+    *("a folded line", "a malformed header", "a request that is not HTTP"),
+    "the request ends in its body",
+    *(
+        text
+        for module in (gate, incoming)
+        for text in re.findall(r'RefusedError\(\s*[0-9]+, f?"([^"{]+)', inspect.getsource(module))
+    ),
+)
+
+
+def plain(data: bytes) -> list[tuple[bytes, bytes, bytes] | None]:
+    """What a plain h11 server makes of a stream: method, target and body of each request.
+
+    At the end None for what it refuses. It is let off blank lines, which it takes for a fault.
+    """
+    found: list[tuple[bytes, bytes, bytes] | None] = []
+    body = b""
+    server = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    server.receive_data(data)
+    server.receive_data(b"")
+    while True:
+        if server.their_state is h11.IDLE:
+            rest = server.trailing_data[0]
+            if rest.startswith(b"\r\n"):
+                return found + plain(rest[2:])
+        try:
+            event = server.next_event()
+        except h11.RemoteProtocolError:
+            return [*found, None]
+        if isinstance(event, h11.Request):
+            asked, body = event, b""
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif isinstance(event, h11.EndOfMessage):
+            found.append((asked.method, asked.target, body))
+            server.send(h11.Response(status_code=204, headers=[]))
+            server.send(h11.EndOfMessage())
+            if server.our_state is not h11.DONE:
+                return found
+            server.start_next_cycle()
+        else:
+            return found
+
+
+@given(streams())
+@example(b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n")
+@example(b"GET / HTTP/1.1\nHost: a\n\n")
+@example(request("GET", "/ping").replace(b"HTTP/1.1", b"HTTP/1.2"))
+@example(request("HEAD", "/jobs/0", b"x").replace(b"Content-Length: 1", b"Content-Length: 1, 1"))
+@example(CHUNKED.replace(b"A: b", b"A: b\n\n") + request("GET", "/jobs"))
+@example(CHUNKED.replace(b"2;x=y", b"2;x\ry") + request("GET", "/jobs"))
+@example(CHUNKED.replace(b"0\r\nA: b\r\n", b"0\r\nHost: b\r\n") + request("GET", "/jobs"))
+@example(CHUNKED.replace(b"0\r\nA: b\r\n\r\n", b"0\r\n\n") + request("GET", "/jobs"))
+@example(CHUNKED.replace(b"chunked", b"chunked\r\nContent-Length: 3"))
+@example(request("GET", "/jobs", b"", ("Upgrade", "h2c")) + request("GET", "/"))
+@example(request("POST", "/jobs", b"echo", ("Expect", "100-continue")) + request("GET", "/jobs"))
+@example(b"\r\n" + request("GET", "/jobs") + b"\r\n\r\n" + request("GET", "/jobs"))
+def test_like_a_plain_h11_server_or_refused_by_name(data: bytes) -> None:
+    server = serve([data])
+    theirs = plain(data)
+    closed = b"\r\nConnection: close\r\n" in server.output
+    for index, ours in enumerate(server.asked):
+        assert index < len(theirs)
+        his = theirs[index]
+        if his is None:
+            # A fault in the body: ours was answered by its head, or refused.
+            assert closed
+            break
+        assert (ours.method.encode(), ours.target.encode()) == his[:2]
+        if ours.body is not None:
+            assert ours.body == his[2]
+    # It ends early by closing, or while an answer goes on for as long as its job does.
+    if len(server.asked) < len(theirs):
+        assert closed or server.connection.state is State.RESPONDING
+    if why := server.connection.refused:
+        assert why.startswith(REFUSALS) or why.endswith(" more than once"), why
 
 
 @given(streams())
