@@ -29,6 +29,7 @@ from rtot.api.submission import PARAMETERS, parse_fields, parse_options, parse_w
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.errors import JSON_TYPE, RETRY, error
+from rtot.http.lists import quality
 from rtot.http.messages import Headers, Request, Response
 from rtot.http.query import BadParameterError, Query
 from rtot.http.ranges import UnsatisfiableError, parse_range
@@ -44,6 +45,10 @@ DEFAULT_SHEBANG = b"#!/bin/bash\n"
 _ENDING = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL})
 
 _UNUSED_BODY = 64 * 1024
+# RFC 9110, 9.3, and 5789. Those that rtot has no use for are not allowed, all others unknown.
+_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
+)
 _JOB_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _FIELDS = frozenset({"fields"})
 _SELECTION = frozenset({"state", "label"})
@@ -141,6 +146,10 @@ class Handler:
             from urllib.parse import unquote
 
             segments = [unquote(segment, errors="replace") for segment in segments]
+        if request.method not in _METHODS:
+            message = f"{request.method[:200]} is no method of HTTP"
+            refusal = error(501, "not implemented", message)
+            raise RefusalError(refusal._replace(anonymous=True))
         self._refuse_browsers(request)
         if path != "/ping":
             match self._authenticator.judge(request.headers.get("authorization"), peer, now):
@@ -402,7 +411,9 @@ class Handler:
             raise RefusalError(unsatisfiable(size, *ended))
         start, end = offset, size
         status = 200
-        text = request.headers.get("range") if "offset" not in query else None
+        # A Range is for GET alone (RFC 9110, 14.2).
+        ranged = request.method == "GET" and "offset" not in query
+        text = request.headers.get("range") if ranged else None
         if text is not None and request.headers.get("if-range") is None:
             try:
                 wanted = parse_range(text, size)
@@ -429,8 +440,9 @@ class Handler:
         if position.states == 3 and position.out == job.output.out_size:
             # What an EventSource takes as the word not to come back.
             return no_content()
-        accept = request.headers.get("accept") or ""
-        ndjson = "application/x-ndjson" in accept.lower()
+        accept = request.headers.get("accept")
+        # Of two that are wanted as much, the one that is named more exactly.
+        ndjson = quality(accept, "application/x-ndjson") > quality(accept, "text/event-stream")
         kind = "application/x-ndjson" if ndjson else "text/event-stream"
         headers: Headers = (("Content-Type", kind),)
         if job.over:

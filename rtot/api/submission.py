@@ -4,6 +4,7 @@ import re
 
 from rtot.api.job_json import ALL_FIELDS, DEFAULT_FIELDS
 from rtot.config import Settings
+from rtot.http.lists import parse_list
 from rtot.http.messages import Headers, Request
 from rtot.http.query import BadParameterError, Query
 from rtot.jobs.job import PLAIN, Options
@@ -67,10 +68,9 @@ def parse_wait(request: Request, query: Query) -> tuple[float | None, Headers]:
     wait = query.duration("wait")
     if wait is not None:
         return wait, ()
-    for preference in (request.headers.get("prefer") or "").split(","):
-        name, _, value = preference.partition(";")[0].partition("=")
-        value = value.strip().strip('"')
+    prefer = request.headers.get("prefer")
+    for preference in parse_list(prefer) if prefer else ():
         # What is not understood is ignored (RFC 7240, 2).
-        if name.strip().lower() == "wait" and re.fullmatch("[0-9]{1,9}", value):
-            return float(value), (("Preference-Applied", f"wait={value}"),)
+        if preference.name == "wait" and re.fullmatch("[0-9]{1,9}", preference.value):
+            return float(preference.value), (("Preference-Applied", f"wait={preference.value}"),)
     return None, ()

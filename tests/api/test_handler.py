@@ -267,6 +267,14 @@ def test_methods(face: Face, method: str, target: str, allow: str) -> None:
     assert (answer.status, header(answer, "Allow")) == (405, allow)
 
 
+@pytest.mark.parametrize("method", ["BREW", "get", "M-SEARCH", "X" * 300])
+@pytest.mark.parametrize("authorization", ["rtot sup", "rtot wrong"])
+def test_a_method_that_nobody_knows(face: Face, method: str, authorization: str) -> None:
+    answer = face.ask(method, "/jobs", authorization=authorization)
+    assert (answer.status, answer.anonymous) == (501, True)
+    assert value(answer)["message"] == f"{method[:200]} is no method of HTTP"
+
+
 def test_head_is_where_get_is(face: Face) -> None:
     face.complete()
     for target in ("/", "/ping", "/jobs", "/jobs/0", "/jobs/0/out", "/jobs/0/events"):
@@ -509,7 +517,15 @@ def test_wait_in_vain(face: Face) -> None:
 
 @pytest.mark.parametrize(
     ("prefer", "deadline"),
-    [("wait=9", 10.0), ('respond-async, wait="9"; a=b', 10.0), ("wait=x", None), ("", None)],
+    [
+        ("wait=9", 10.0),
+        ('respond-async, wait="9"; a=b', 10.0),
+        (",, Wait = 9 ;;", 10.0),
+        ("wait=x, wait=9", 10.0),
+        ('a="x, wait=9"', None),
+        ("wait=x", None),
+        ("", None),
+    ],
 )
 def test_preferences(face: Face, prefer: str, deadline: float | None) -> None:
     face.run()
@@ -671,6 +687,15 @@ def test_ranges(
             assert pull(answer.body)[0] == body
         if total == "*":
             face.world.end(0, 0, face.now)
+
+
+def test_head_ignores_a_range(face: Face) -> None:
+    face.complete(out=b"0123456789")
+    for range_ in ("bytes=2-4", "bytes=50-"):
+        answer = face.ask("HEAD", "/jobs/0/out", range=range_)
+        assert answer.status == 200
+        assert not isinstance(answer.body, bytes)
+        assert answer.body.length == 10
 
 
 def test_offsets_past_the_end(face: Face) -> None:
@@ -873,6 +898,26 @@ def test_server_sent_events(face: Face) -> None:
     lines = blocks[2].split("\n")
     assert lines[:2] == ["id: 2.3.0", "event: out"]
     assert json.loads(lines[2].removeprefix("data: "))["text"] == "a\nb"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "text/event-stream"),
+        ("*/*", "text/event-stream"),
+        ("text/event-stream", "text/event-stream"),
+        ("application/x-ndjson", "application/x-ndjson"),
+        ("Application/X-NDJSON; q=0.5, */*; q=0.1", "application/x-ndjson"),
+        ("application/x-ndjson;q=0, */*", "text/event-stream"),
+        ("application/x-ndjson;q=0.1, text/event-stream", "text/event-stream"),
+        ('text/html; a="application/x-ndjson", */*', "text/event-stream"),
+        ("application/*", "application/x-ndjson"),
+    ],
+)
+def test_the_form_of_events(face: Face, accept: str | None, kind: str) -> None:
+    face.complete()
+    answer = face.ask("GET", "/jobs/0/events", accept=accept or "")
+    assert header(answer, "Content-Type") == kind
 
 
 def test_characters_are_not_cut(face: Face) -> None:
