@@ -50,4 +50,5 @@ def test_what_costs_megabytes_is_not_imported() -> None:
     assert "rtot.loop.server" in loaded
     expensive = {"ssl", "hmac", "subprocess", "tempfile", "http.client", "asyncio", "argparse"}
     expensive |= {"importlib.metadata", "urllib.parse", "shutil", "traceback", "ipaddress"}
+    expensive |= {"json", "rtot.http.lists"}
     assert loaded & expensive == set()

@@ -29,7 +29,6 @@ from rtot.api.submission import PARAMETERS, parse_fields, parse_options, parse_w
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.errors import JSON_TYPE, RETRY, error
-from rtot.http.lists import quality
 from rtot.http.messages import Headers, Request, Response
 from rtot.http.query import BadParameterError, Query
 from rtot.http.ranges import UnsatisfiableError, parse_range
@@ -440,6 +439,8 @@ class Handler:
         if position.states == 3 and position.out == job.output.out_size:
             # What an EventSource takes as the word not to come back.
             return no_content()
+        from rtot.http.lists import quality
+
         accept = request.headers.get("accept")
         # Of two that are wanted as much, the one that is named more exactly.
         ndjson = quality(accept, "application/x-ndjson") > quality(accept, "text/event-stream")

@@ -4,7 +4,6 @@ import re
 
 from rtot.api.job_json import ALL_FIELDS, DEFAULT_FIELDS
 from rtot.config import Settings
-from rtot.http.lists import parse_list
 from rtot.http.messages import Headers, Request
 from rtot.http.query import BadParameterError, Query
 from rtot.jobs.job import PLAIN, Options
@@ -69,7 +68,11 @@ def parse_wait(request: Request, query: Query) -> tuple[float | None, Headers]:
     if wait is not None:
         return wait, ()
     prefer = request.headers.get("prefer")
-    for preference in parse_list(prefer) if prefer else ():
+    if prefer is None:
+        return None, ()
+    from rtot.http.lists import parse_list
+
+    for preference in parse_list(prefer):
         # What is not understood is ignored (RFC 7240, 2).
         if preference.name == "wait" and re.fullmatch("[0-9]{1,9}", preference.value):
             return float(preference.value), (("Preference-Applied", f"wait={preference.value}"),)
