@@ -53,6 +53,8 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+# Who polls is told the same times again, and the lines that are logged in a turn have one.
+@lru_cache(maxsize=128)
 def format_time(wall: int) -> str:
     """Nanoseconds since the epoch as Go's Time.String in UTC; 0 is Go's zero time."""
     if not wall:
@@ -62,7 +64,7 @@ def format_time(wall: int) -> str:
     return f"{_calendar(seconds)}{fraction} +0000 UTC"
 
 
-# Of the times that are told at a time, most are of the same few seconds.
+# Jobs that are told one after the other have their times in the same few seconds.
 @lru_cache(maxsize=64)
 def _calendar(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))

@@ -49,7 +49,7 @@ _METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 )
 _JOB_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
-_FIELDS = frozenset({"fields"})
+_SHOW = frozenset({"fields", "wait"})
 _SELECTION = frozenset({"state", "label"})
 _LIST = _SELECTION | {"fields", "wait", "until", "from", "limit"}
 _SUBMIT = PARAMETERS | {"fields", "wait", "lease"}
@@ -212,9 +212,11 @@ class Handler:
     def _refuse_browsers(self, request: Request) -> None:
         """No page of another origin may drive rtot (Fetch standard)."""
         origin = request.headers.get("origin")
+        site = request.headers.get("sec-fetch-site")
+        if origin is None and site is None:
+            return
         host = request.headers.get("host")
         own = {f"http://{host}", f"https://{host}"}
-        site = request.headers.get("sec-fetch-site")
         if (origin is not None and origin not in own) or site in ("cross-site", "same-site"):
             refusal = error(403, "forbidden", "requests of other sites are refused")
             raise RefusalError(refusal._replace(anonymous=True))
@@ -323,7 +325,7 @@ class Handler:
         return no_content()
 
     def _show(self, request: Request, segments: list[str], jobs: JobTable, now: Now) -> Answer:
-        query = Query(request.query, _FIELDS | {"wait"})
+        query = Query(request.query, _SHOW)
         fields = parse_fields(query)
         wait, headers = parse_wait(request, query)
         job_id = _job_id(segments[1])

@@ -174,18 +174,18 @@ class HttpConnection:
         in_body = self._state in _IN_BODY
         # By one byte more than a head may have it is known to be too long.
         most = settings.max_buffer if in_body else settings.max_head + 1
-        return max(0, most - len(self._reader))
+        return max(0, most - self._reader.held)
 
     @property
     def unused(self) -> bool:
         """Whether nothing of a request is there."""
-        return self._state in _BETWEEN and not self._reader
+        return self._state in _BETWEEN and not self._reader.held
 
     @property
     def has_work(self) -> bool:
         """Whether `next_request` or `next_piece` stopped only to let others have their turn."""
         if self._state in _BETWEEN:
-            return bool(self._reader) or self._reader.ended
+            return self._reader.held > 0 or self._reader.ended
         # Without a deadline a body is paused.
         return self._state in _IN_BODY and self._reader.more and self.deadline is not None
 
@@ -310,7 +310,7 @@ class HttpConnection:
     def wind_down(self, now: Now) -> None:
         """Answer what is under way, then close."""
         self._closing = True
-        if self._state in _BETWEEN and not self._reader:
+        if self._state in _BETWEEN and not self._reader.held:
             self.close(now)
 
     def close(self, now: Now) -> None:
@@ -336,9 +336,9 @@ class HttpConnection:
         request = reader.next_head()
         if request is None:
             # Blank lines before a request (RFC 9112, 2.2) are not the beginning of one.
-            if reader and self._state is not State.HEAD:
+            if reader.held and self._state is not State.HEAD:
                 self._advance(Event.RECEIVED, now)
-            elif reader.ended and not reader:
+            elif reader.ended and not reader.held:
                 self.close(now)
             return None
         self._advance(Event.HEAD_ENDED, now)
@@ -367,7 +367,7 @@ class HttpConnection:
             self._reader.next_cycle()
             self._request = None
             self._advance(Event.SENT, now)
-            if self._closing and not self._reader:
+            if self._closing and not self._reader.held:
                 # It was to be the last since the head was sent.
                 self.close(now)
         elif self._reader.ended:

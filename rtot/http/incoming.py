@@ -6,7 +6,6 @@ Whatever is wrong is a RefusedError, after which the owner reads no more.
 """
 
 import sys
-from typing import cast
 
 import h11
 
@@ -32,15 +31,15 @@ class RequestReader:
         "_chunks",
         "_content",
         "_conversation",
-        "_ended",
         "_gate",
-        "_held",
         "_limit",
         "_rest",
         "_settings",
         "_yielded",
         "body_ended",
         "deaf",
+        "ended",
+        "held",
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -53,19 +52,17 @@ class RequestReader:
         self._limit: int | None = None
         # What h11 has given of a streamed body and nobody has taken.
         self._rest = _NOTHING
-        self._held = 0
         self._blank = 0
-        self._ended = False
+        self.held = 0
+        """How many bytes have arrived and were not given away."""
+        self.ended = False
+        """Whether the peer will send no more."""
         self.body_ended = True
         """Whether all of the request was read."""
         # Whether the last look at a body stopped only to let others have their turn.
         self._yielded = False
         self.deaf = False
         """Whether what arrives is thrown away."""
-
-    def __len__(self) -> int:
-        """How many bytes are held."""
-        return self._held + len(self._rest)
 
     @property
     def conversation(self) -> h11.Connection:
@@ -81,11 +78,6 @@ class RequestReader:
         return self._yielded or bool(self._rest)
 
     @property
-    def ended(self) -> bool:
-        """Whether the peer will send no more."""
-        return self._ended
-
-    @property
     def asks_for_head(self) -> bool:
         """Whether a head that h11 has not read is one of a HEAD request, as far as it goes."""
         return self.conversation.trailing_data[0].startswith(b"HEAD ")
@@ -93,17 +85,17 @@ class RequestReader:
     def receive(self, data: bytes) -> None:
         """The peer sent `data`; empty: it will send no more."""
         if not data:
-            self._ended = True
+            self.ended = True
         elif self.deaf:
             return
-        self._held += len(data)
+        self.held += len(data)
         if data or self._conversation is not None:
             self.conversation.receive_data(data)
 
     def stop(self) -> None:
         """Nothing that has arrived or will arrive is looked at any more."""
         self.deaf = True
-        self._held = 0
+        self.held = 0
         self._rest = _NOTHING
         self._content = None
         self._yielded = False
@@ -117,7 +109,7 @@ class RequestReader:
         """The answer is through, and another request may follow."""
         self._chunks = None
         self._blank = 0
-        if self._held:
+        if self.held:
             self.conversation.start_next_cycle()
         else:
             self._conversation = None
@@ -127,22 +119,24 @@ class RequestReader:
 
         Raises RefusedError.
         """
-        if not self._held:
+        if not self.held:
             return None
         data = self.conversation.trailing_data[0]
-        if self._gate is None:
+        gate = self._gate
+        if gate is None:
             if blank := blank_lines(data):
                 data = self._skip(data, blank)
             if data in (b"", b"\r"):
                 self._check_end()
                 return None
-            self._gate = HeadGate(self._settings)
-        length = self._gate.judge(data)
+            gate = HeadGate(self._settings)
+        length = gate.judge(data)
         if length is None:
+            self._gate = gate
             self._check_end()
             return None
         self._gate = None
-        self._held -= length
+        self.held -= length
         event = self._next_event()
         assert isinstance(event, h11.Request)
         return self._begin(event)
@@ -153,21 +147,21 @@ class RequestReader:
         blank_lines(b"\r\n" * (self._blank // 2))
         self._conversation = None
         data = data[blank:]
-        self._held = len(data)
+        self.held = len(data)
         if data:
             self.conversation.receive_data(data)
-            if self._ended:
+            if self.ended:
                 self.conversation.receive_data(b"")
         return data
 
     def _check_end(self) -> None:
-        if self._ended and self._held:
+        if self.ended and self.held:
             raise RefusedError(400, "the request ends in its head")
 
     def _begin(self, event: h11.Request) -> Request:
         headers: dict[str, str] = {}
-        for raw_name, raw_value in event.headers:
-            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        for raw_name, raw_value in event.headers.raw_items():
+            name, value = raw_name.lower().decode("ascii"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         length = int(headers["content-length"]) if "content-length" in headers else None
         chunked = "transfer-encoding" in headers
@@ -214,14 +208,16 @@ class RequestReader:
         if not self._rest:
             data = self._next_data()
             self._rest = memoryview(data[0] if len(data) == 1 else b"".join(data))
+            self.held += len(self._rest)
         piece, self._rest = self._rest[:most], self._rest[most:]
+        self.held -= len(piece)
         return piece
 
     def _next_data(self) -> list[bytes]:
         """What h11 makes of what it holds of a body: a bounded number of pieces."""
         if self._chunks is None:
             data = self._take_events()
-            self._held -= sum(map(len, data))
+            self.held -= sum(map(len, data))
             return data
         data = []
         failure: RefusedError | None = None
@@ -231,7 +227,7 @@ class RequestReader:
         except RefusedError as refused:
             failure = refused
         after = self.conversation.trailing_data[0]
-        self._held = len(after)
+        self.held = len(after)
         # What is wrong with the earlier bytes comes first, however they were split.
         pending = b"" if self.body_ended else after
         self._chunks.judge(before[: len(before) - len(after)], pending)
@@ -255,9 +251,9 @@ class RequestReader:
         self._yielded = not self.body_ended
         return data
 
-    def _next_event(self) -> object:
+    def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         try:
-            return cast(object, self.conversation.next_event())
+            return self.conversation.next_event()
         except h11.RemoteProtocolError as error:
-            why = "the request ends in its body" if self._ended else "a request that is not HTTP"
+            why = "the request ends in its body" if self.ended else "a request that is not HTTP"
             raise RefusedError(error.error_status_hint, why) from error

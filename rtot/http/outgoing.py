@@ -9,11 +9,13 @@ from typing import cast
 import h11
 
 from rtot.clock import Now
-from rtot.http.messages import THE_END, Body, End, Request, Response
+from rtot.http.messages import THE_END, Body, End, Headers, Request, Response
 from rtot.http.response_head import REASONS, response_head
 from rtot.storage import FileSpan
 
 _PULL = 16 * 1024
+# Without trailers all are the same.
+_END = h11.EndOfMessage()
 
 Piece = bytes | FileSpan
 
@@ -75,7 +77,8 @@ class ResponseWriter:
         old = request is not None and request.http_1_0
         trailers = "" if isinstance(body, bytes) or length is not None or old else body.trailers
         # Made before anything is sent: what cannot be said is a bug that is still told as one.
-        head = response_head(response, length, trailers, now, last=last)
+        seconds = now.wall // 1_000_000_000
+        head = response_head(response.status, response.headers, length, trailers, last, seconds)
         self._h11 = connection
         self._body = None if isinstance(body, bytes) else body
         self._trailers = length is None and not old
@@ -158,10 +161,11 @@ class ResponseWriter:
         else:
             self._end(end.trailers if self._trailers else ())
 
-    def _end(self, trailers: tuple[tuple[str, str], ...] = ()) -> None:
+    def _end(self, trailers: Headers = ()) -> None:
         assert self._h11 is not None
         self._body = None
-        self._queue(self._h11.send(h11.EndOfMessage(headers=list(trailers))))
+        event = h11.EndOfMessage(headers=list(trailers)) if trailers else _END
+        self._queue(self._h11.send(event))
 
 
 def _pull_some(body: Body) -> tuple[bytes, FileSpan | End | None]:

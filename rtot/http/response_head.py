@@ -5,8 +5,7 @@ from functools import lru_cache
 
 import h11
 
-from rtot.clock import Now
-from rtot.http.messages import Response
+from rtot.http.messages import Headers
 
 REASONS = {
     100: "Continue",
@@ -49,25 +48,25 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+# One takes h11 20 µs to make and 1 µs to send again. Who polls gets the same for a second.
+@lru_cache(maxsize=64)
 def response_head(
-    response: Response, length: int | None, trailers: str, now: Now, *, last: bool
+    status: int, headers: Headers, length: int | None, trailers: str, last: bool, seconds: int
 ) -> h11.Response:
-    """The head of a response (RFC 9112, 4).
+    """The head of a response (RFC 9112, 4), as told at `seconds` since the epoch.
 
     `length` is its body's, None where that is not known; `trailers` names the headers that may
     come behind a body. `last`: no other one follows on this connection. Raises
     h11.LocalProtocolError for a header that cannot be one.
     """
-    headers = [*response.headers, *_SAFETY, ("Date", http_date(now.wall // 1_000_000_000))]
-    if response.status != 204 and length is not None:
-        headers.append(("Content-Length", str(length)))
+    lines = [*headers, *_SAFETY, ("Date", http_date(seconds))]
+    if status != 204 and length is not None:
+        lines.append(("Content-Length", str(length)))
     if trailers:
-        headers.append(("Trailer", trailers))
+        lines.append(("Trailer", trailers))
     if last:
-        headers.append(("Connection", "close"))
-    return h11.Response(
-        status_code=response.status, headers=headers, reason=REASONS[response.status].encode()
-    )
+        lines.append(("Connection", "close"))
+    return h11.Response(status_code=status, headers=lines, reason=REASONS[status].encode())
 
 
 # All answers of a second have the same.

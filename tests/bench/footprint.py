@@ -82,7 +82,7 @@ def scale(kept: int, idle: int, running: int, seconds: float, rounds: int) -> No
         report(f"bytes of memory for a kept job, of {kept}", [grown / kept], "<= 1000")
         holder = hold(server, idle)
         grown = server.rss() - before - grown
-        report(f"bytes of memory for an idle connection, of {idle}", [grown / idle], "<= 5000")
+        report(f"bytes of memory for an idle connection, of {idle}", [grown / idle], "<= 2300")
         for _ in range(running):
             server.exchange("POST", "/jobs?fields=", b"exec sleep 1000")
         # All of them run once one that came after them has.

@@ -688,7 +688,7 @@ def test_a_streamed_body_in_small_pieces(size: int) -> None:
     while (piece := connection.next_piece(size, at(1))) is not None:
         assert len(piece) <= size
         received += piece
-        held = len(connection._reader)
+        held = connection._reader.held
         assert held == len(body) - len(received)
         assert connection.has_work == bool(held)
     assert received == body

@@ -278,7 +278,7 @@ def walk(data: bytes, step: int, limit: int | None, settings: Settings = SETTING
         except RefusedError as refused:
             return refused.status, refused.why
         if reader.body_ended:
-            return min(start + step, len(data)) - len(reader)
+            return min(start + step, len(data)) - reader.held
     return None
 
 
