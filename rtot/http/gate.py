@@ -277,7 +277,7 @@ class ChunkGate:
                 case _Chunk.TRAILERS:
                     self._check_trailers(consumed[at:])
                     return
-                case _Chunk.ENDED:
+                case _:
                     raise AssertionError("h11 has consumed more than the body")
         self._check_pending(pending)
 
