@@ -660,6 +660,7 @@ def test_raw_output(face: Face) -> None:
     assert pull(answer.body) == (b"out\xff", End())
     err = face.ask("GET", "/jobs/0/err?offset=1")
     assert not isinstance(err.body, bytes)
+    assert err.body.length == 2
     assert pull(err.body) == (b"rr", End())
 
 
