@@ -139,8 +139,7 @@ class Server:
                     case InputPipe() as pipe:
                         self._children.write_input(pipe)
                     case Signals():
-                        # They are taken below.
-                        pass
+                        self._signals.drain()
                     case listener:
                         self._accept(listener, now)
             except Exception as failure:

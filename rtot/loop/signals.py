@@ -14,7 +14,9 @@ _HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Signals:
     """The signals that this process handles, from now on. There is one such object.
 
-    Whoever is told that `fileno` is readable calls `take`, and may call it at any time.
+    Whoever is told that `fileno` is readable calls `drain`, and then `take`, which may be called
+    at any time. In this order no signal goes unnoticed: one that comes between makes `fileno`
+    readable again.
     """
 
     __slots__ = ("_noted", "_read", "_write")
@@ -32,12 +34,15 @@ class Signals:
         """A descriptor that is readable when there is something to take."""
         return self._read
 
+    def drain(self) -> None:
+        """Let `fileno` be readable no more."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._read, 4096)
+
     def take(self) -> list[signal.Signals]:
         """Those that have come since the last call, in the order of their numbers."""
         if not self._noted:
             return []
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._read, 4096)
         noted, self._noted = self._noted, set()
         return [signal.Signals(number) for number in sorted(noted)]
 
