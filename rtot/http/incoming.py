@@ -32,7 +32,6 @@ class RequestReader:
         "_content",
         "_conversation",
         "_gate",
-        "_limit",
         "_rest",
         "_settings",
         "_yielded",
@@ -49,7 +48,6 @@ class RequestReader:
         self._gate: HeadGate | None = None
         self._chunks: ChunkGate | None = None
         self._content: bytearray | None = None
-        self._limit: int | None = None
         # What h11 has given of a streamed body and nobody has taken.
         self._rest = _NOTHING
         self._blank = 0

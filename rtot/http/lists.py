@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_VALUE = rf"(?:[ \t]*=[ \t]*({_TOKEN}|{_QUOTED})?)?"
-_PARAMETER = re.compile(rf"[ \t]*;[ \t]*(?:({_TOKEN}){_VALUE})?")
+# A blank belongs to what follows it, and to nothing else: else a list that fails at its end
+# would be tried anew with every blank here or there.
+_VALUE = rf"(?:[ \t]*=(?:[ \t]*({_TOKEN}|{_QUOTED}))?)?"
+_PARAMETER = re.compile(rf"[ \t]*;(?:[ \t]*({_TOKEN}){_VALUE})?")
 _ELEMENT = re.compile(rf"[ \t,]*({_TOKEN}){_VALUE}((?:{_PARAMETER.pattern})*)[ \t]*(?=,|$)")
 _REST = re.compile(rf"(?:{_QUOTED}|[^,\"]|\")*")
 
@@ -46,8 +48,9 @@ def quality(accept: str | None, kind: str) -> tuple[float, int]:
     if accept is None or not accept.strip():
         return 1.0, 0
     ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+    elements = parse_list(accept)
     for index, wanted in enumerate(ranges):
-        for element in parse_list(accept):
+        for element in elements:
             if element.name == wanted:
                 return _weight(element.parameters.get("q", "1")), 2 - index
     return 0.0, 0

@@ -32,6 +32,11 @@ def test_no_list_is_too_strange(text: str) -> None:
         assert "," not in element.name
 
 
+@pytest.mark.parametrize("piece", ["; ", ";a= ", "; a = b ", 'a ; b="c" ', "\t ;\t"])
+def test_a_list_that_fails_at_its_end_is_not_tried_in_every_way(piece: str) -> None:
+    assert [element.name for element in parse_list("a" + piece * 1000 + "(, b")] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("accept", "weight"),
     [
