@@ -1125,3 +1125,25 @@ def test_a_list_pauses_now_and_then(face: Face) -> None:
     # It looks at 256 jobs at a time, and then lets others have their turn.
     assert [answer.body.pull(1 << 20) for _ in range(3)] == [b""] * 3
     assert answer.body.pull(1 << 20) == b'{"jobs":[]}\n'
+
+
+def test_a_list_of_more_than_one_look_tells_each_job_once(face: Face) -> None:
+    for _ in range(600):
+        face.jobs.submit(b"", face.now)
+    told = value(face.ask("GET", "/jobs?fields="))["jobs"]
+    assert [job["id"] for job in told] == list(range(600))
+
+
+def test_a_list_is_told_in_portions_of_what_is_asked_for(face: Face) -> None:
+    for _ in range(200):
+        face.jobs.submit(b"", face.now)
+    answer = face.ask("GET", "/jobs?fields=")
+    assert not isinstance(answer.body, bytes)
+    whole = len(json.dumps(value(face.ask("GET", "/jobs?fields=")), separators=(",", ":"))) + 1
+    sizes = []
+    while not isinstance(piece := answer.body.pull(1000), End):
+        assert isinstance(piece, bytes)
+        sizes.append(len(piece))
+    assert sum(sizes) == whole
+    # As much as was asked for, and at most one more job.
+    assert all(1000 <= size < 1100 for size in sizes[:5])

@@ -70,6 +70,13 @@ def test_the_limit_is_for_both_streams() -> None:
     assert output.read(Stream.ERR, 0, 99) == b"1234"
 
 
+def test_not_full_before_both_streams_together_reach_the_limit() -> None:
+    output = Output(MemoryDisk(), "0", limit=10, memory=100)
+    output.append(Stream.OUT, b"12345", 1)
+    output.append(Stream.ERR, b"1234", 2)
+    assert not output.full
+
+
 def test_a_full_disk_drops_and_counts_and_recovers() -> None:
     disk = MemoryDisk(room=5)
     output = Output(disk, "0", limit=1000, memory=4)

@@ -184,3 +184,23 @@ def test_lines_are_written_as_many_at_a_time_as_a_pipe_surely_takes() -> None:
     assert lines[-1].endswith('level=warning msg="log lines were dropped" count=1')
     os.close(reader)
     os.close(writer)
+
+
+def test_how_many_lines_go_into_one_write() -> None:
+    # In a pipe of packets every write stays apart (O_DIRECT in pipe(2)).
+    reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
+    log = Log(writer, as_json=False)
+    line = text_line(at(0), "info", "x" * 100)
+    for _ in range(50):
+        log.info(at(0), "x" * 100)
+    log.flush(at(0))
+    writes = []
+    while select.select([reader], [], [], 0)[0]:
+        writes.append(os.read(reader, 1 << 16).decode())
+    assert "".join(writes) == line * 50
+    at_a_time = 2048 // len(line)
+    assert [write.count("\n") for write in writes] == [at_a_time] * (50 // at_a_time) + [
+        50 % at_a_time
+    ]
+    os.close(reader)
+    os.close(writer)

@@ -1,4 +1,5 @@
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,21 @@ def test_the_largest_file(tmp_path: Path) -> None:
     path.write_bytes(b"secret\n" + b"\n" * (65536 - 6))
     with pytest.raises(SecretFileError, match="larger than 65536 bytes"):
         read_secrets(str(path))
+
+
+def test_no_group_may_read_what_is_a_user_s() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "secrets"
+        path.write_bytes(b"x\n")
+        path.chmod(0o640)
+        if os.geteuid() == 0:
+            Path(name).chmod(0o711)
+            os.chown(path, 12345, -1)
+            os.seteuid(12345)
+        try:
+            with pytest.raises(SecretFileError, match="others may read it"):
+                read_secrets(str(path))
+            path.chmod(0o600)
+            assert read_secrets(str(path)) == (b"x",)
+        finally:
+            os.seteuid(os.getuid())
