@@ -224,8 +224,7 @@ def _is_host(value: bytes) -> bool:
 class _Chunk(Enum):
     LINE = auto()
     CONTENT = auto()
-    CONTENT_END = auto()
-    """The CR LF behind the content."""
+    """The content, and the CR LF behind it, which h11 sees to."""
     TRAILERS = auto()
     ENDED = auto()
 
@@ -240,7 +239,7 @@ class ChunkGate:
         self._settings = settings
         self._limit = limit
         self._state = _Chunk.LINE
-        # Of what the state is about: bytes still to come.
+        # How much of a chunk's content is still to come, with the CR LF behind it.
         self._left = 0
         self._content = 0
         self._overhead = 0
@@ -259,16 +258,6 @@ class ChunkGate:
                     self._check_overhead(end + 2 - at)
                     at = end + 2
                 case _Chunk.CONTENT:
-                    step = min(self._left, len(consumed) - at)
-                    at += step
-                    self._left -= step
-                    if not self._left:
-                        self._state = _Chunk.CONTENT_END
-                        self._left = 2
-                case _Chunk.CONTENT_END:
-                    end = at + self._left
-                    if not b"\r\n"[-self._left :].startswith(consumed[at:end]):
-                        raise RefusedError(400, "a chunk longer than its size")
                     step = min(self._left, len(consumed) - at)
                     at += step
                     self._left -= step
@@ -293,11 +282,12 @@ class ChunkGate:
         found = re.fullmatch(_CHUNK_LINE, line)
         if found is None:
             raise RefusedError(400, "a malformed chunk")
-        self._left = int(found[1], 16)
-        self._content += self._left
+        size = int(found[1], 16)
+        self._left = size + 2
+        self._content += size
         if self._limit is not None and self._content > self._limit:
             raise RefusedError(413, f"a body may have {self._limit} bytes")
-        self._state = _Chunk.CONTENT if self._left else _Chunk.TRAILERS
+        self._state = _Chunk.CONTENT if size else _Chunk.TRAILERS
 
     def _check_overhead(self, length: int) -> None:
         self._overhead += length

@@ -224,6 +224,8 @@ def test_a_few_blank_lines_are_a_mistake_and_more_are_none() -> None:
         ("http://h/", "/"),
         ("http://h:1/a?b=/c", "/a?b=/c"),
         ("http://h?b=/c", "/?b=/c"),
+        ("https://h/a", "/a"),
+        ("https://h", "/"),
     ],
 )
 def test_the_path_of_a_target(target: str, path: str) -> None:
@@ -248,6 +250,20 @@ HEAD_PIECES = st.sampled_from(
         b"x" * 40,
     ]
 )
+
+
+@pytest.mark.parametrize("size", [60, 61, 62, 63])
+def test_limits_of_any_size(size: int) -> None:
+    settings = Settings(max_request_line=size, max_head=2 * size)
+    for length, refused in ((size, None), (size + 1, (414, f"a request line over {size} bytes"))):
+        line = b"GET /" + b"x" * (length - 14) + b" HTTP/1.1"
+        assert both_ways(line + b"\r\n", settings) == refused
+    for length in (2 * size, 2 * size + 1):
+        head = b"GET / HTTP/1.0\r\nX: " + b"x" * (length - 23) + b"\r\n\r\n"
+        over = (431, f"a head over {2 * size} bytes")
+        assert both_ways(head, settings) == (head if length == 2 * size else over)
+
+
 SMALL = Settings(max_request_line=60, max_head=120, max_headers=3)
 
 
@@ -282,9 +298,12 @@ def walk(data: bytes, step: int, limit: int | None, settings: Settings = SETTING
     return None
 
 
-def walk_both_ways(data: bytes, limit: int | None = 100, settings: Settings = SETTINGS) -> object:
+def walk_every_way(data: bytes, limit: int | None = 100, settings: Settings = SETTINGS) -> object:
     whole = walk(data, 1 << 20, limit, settings)
     assert walk(data, 1, limit, settings) == whole
+    # Each of these cuts a chunk's content, its end and its line at another place.
+    for step in range(2, min(20, len(data))):
+        assert walk(data, step, limit, settings) == whole
     return whole
 
 
@@ -303,9 +322,9 @@ def walk_both_ways(data: bytes, limit: int | None = 100, settings: Settings = SE
     ],
 )
 def test_good_bodies(body: bytes) -> None:
-    assert walk_both_ways(body) == len(body)
-    assert walk_both_ways(body + b"GET / HTTP/1.1\r\n") == len(body)
-    assert walk_both_ways(body[:-1]) is None
+    assert walk_every_way(body) == len(body)
+    assert walk_every_way(body + b"GET / HTTP/1.1\r\n") == len(body)
+    assert walk_every_way(body[:-1]) is None
 
 
 @pytest.mark.parametrize(
@@ -346,22 +365,22 @@ def test_good_bodies(body: bytes) -> None:
     ],
 )
 def test_bad_bodies(body: bytes, status: int) -> None:
-    refused = walk_both_ways(body)
+    refused = walk_every_way(body)
     assert isinstance(refused, tuple)
     assert refused[0] == status
 
 
 def test_the_limit_is_of_content() -> None:
     body = b"32\r\n" + b"x" * 50 + b"\r\n"
-    assert walk_both_ways(body * 2 + b"0\r\n\r\n") == 2 * len(body) + 5
-    assert walk_both_ways(body * 2 + b"1\r\n") == (413, "a body may have 100 bytes")
-    assert walk_both_ways(body * 20 + b"0\r\n\r\n", None) == 20 * len(body) + 5
+    assert walk_every_way(body * 2 + b"0\r\n\r\n") == 2 * len(body) + 5
+    assert walk_every_way(body * 2 + b"1\r\n") == (413, "a body may have 100 bytes")
+    assert walk_every_way(body * 20 + b"0\r\n\r\n", None) == 20 * len(body) + 5
 
 
 def test_lines_are_limited_too() -> None:
     settings = Settings(max_body=100)
     body = b"1;a=aaaaaaaaaaaaaaaaaa\r\nx\r\n" * 6
-    assert walk_both_ways(body, 100, settings) == (413, "a body that is mostly chunk lines")
+    assert walk_every_way(body, 100, settings) == (413, "a body that is mostly chunk lines")
 
 
 CHUNK_PIECES = st.sampled_from(
@@ -372,30 +391,30 @@ CHUNK_PIECES = st.sampled_from(
 @given(st.lists(CHUNK_PIECES, max_size=16).map(b"".join))
 @example(b"0\r\n\r\r\n")
 def test_any_split_gives_the_same_body(data: bytes) -> None:
-    walk_both_ways(data, 20, Settings(max_body=40, max_head=70))
+    walk_every_way(data, 20, Settings(max_body=40, max_head=70))
 
 
 def test_a_chunk_line_of_just_the_size() -> None:
     for length, outcome in ((1024, None), (1025, (400, "a chunk's line over 1 KB"))):
         line = b"5;" + b"a" * (length - 2)
-        assert walk_both_ways(line + b"\r\n") == outcome
-        assert walk_both_ways(line + b"\r") == outcome
+        assert walk_every_way(line + b"\r\n") == outcome
+        assert walk_every_way(line + b"\r") == outcome
 
 
 def test_trailers_of_just_the_size() -> None:
     settings = Settings(max_head=100)
     for length, outcome in ((100, 103), (101, (431, "trailers over the size of a head"))):
         trailers = b"X: " + b"y" * (length - 7) + b"\r\n\r\n"
-        assert walk_both_ways(b"0\r\n" + trailers, 9, settings) == outcome
+        assert walk_every_way(b"0\r\n" + trailers, 9, settings) == outcome
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(100, 33), (None, 49)])
 def test_lines_of_just_the_limit(limit: int | None, fits: int) -> None:
     """A chunk's line is three bytes; a body that is not kept may have more of them."""
     settings = Settings(max_body=100)
-    assert walk_both_ways(b"1\r\nx\r\n" * fits, limit, settings) is None
+    assert walk_every_way(b"1\r\nx\r\n" * fits, limit, settings) is None
     refusal = (413, "a body that is mostly chunk lines")
-    assert walk_both_ways(b"1\r\nx\r\n" * (fits + 2), limit, settings) == refusal
+    assert walk_every_way(b"1\r\nx\r\n" * (fits + 2), limit, settings) == refusal
 
 
 def test_a_portion_is_bounded() -> None:
