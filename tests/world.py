@@ -2,9 +2,11 @@
 
 from signal import Signals
 
-from rtot.api.answers import NeedBody, Upload, Wait
+from rtot.api.answers import NeedBody, Reply, Upload
 from rtot.api.auth import Authenticator
+from rtot.api.control import uploaded
 from rtot.api.handler import Handler
+from rtot.api.waits import JobsWait, StopWait
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.connection import HttpConnection, State
@@ -170,7 +172,7 @@ class PaperServer:
         self.disk = MemoryDisk()
         self.jobs = JobTable(self.settings, self.disk)
         self.processes = PaperProcesses(self.jobs)
-        self.handler = Handler(self.settings, Authenticator((SECRET,)), at(0))
+        self.handler = Handler(self.settings, Authenticator((SECRET,)), self.jobs, at(0))
         self.now = at(1)
         self.connection = PaperConnection(self.settings, self.now)
         self.output = b""
@@ -207,14 +209,16 @@ class PaperServer:
             if needed is not None:
                 self.asked.pop()
             self.asked.append(request)
-            answer = (
-                self.handler.handle(request, PEER, self.jobs, self.now)
-                if needed is None
-                else self.handler.go_on(request, needed, PEER, self.jobs, self.now)
-            )
-            while isinstance(answer, Wait):
-                answer = self.handler.resume(answer, self.jobs, self.now)
+            if needed is None:
+                answer = self.handler.handle(request, PEER, self.now)
+            else:
+                assert request.body is not None
+                answer = self.handler.go_on(needed, request.body, self.now)
+            if isinstance(answer, JobsWait | StopWait):
+                answer = answer.answer()
             match answer:
+                case Reply():
+                    self.connection.respond(answer.response, self.now)
                 case Response():
                     self.connection.respond(answer, self.now)
                 case NeedBody():
@@ -231,7 +235,7 @@ class PaperServer:
             self.upload = None
         elif piece is None:
             self.upload = None
-            self.connection.respond(self.handler.uploaded(upload.job_id, 0, self.jobs), self.now)
+            self.connection.respond(uploaded(upload.job_id, 0, self.jobs), self.now)
         return self.upload is None or bool(piece) or self.connection.has_work
 
     def _flush(self) -> bool:

@@ -1,59 +1,79 @@
-"""What a handler may answer, and answers that many routes give."""
+"""What a route's function is asked, and what it may answer."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
+from rtot.clock import Now
+from rtot.config import Settings
 from rtot.http.errors import JSON_TYPE, error
 from rtot.http.messages import Request, Response
+from rtot.http.query import Query
+from rtot.jobs.table import JobTable
 
 TEXT_TYPE = ("Content-Type", "text/plain; charset=utf-8")
 
 
-class NeedBody(NamedTuple):
-    """Read the request's body, at most `limit` bytes, and ask again with it.
+class Ask(NamedTuple):
+    """A request that was let in, with its parameters, all of them good.
 
-    What was made of the head already is the `draft`: `Handler.go_on` takes it back.
+    `word` is what stands in the place of `{…}` in the route's path. `started` is when the
+    server was.
     """
+
+    request: Request
+    word: str
+    query: Query
+    jobs: JobTable
+    settings: Settings
+    started: Now
+    now: Now
+
+
+class Reply(NamedTuple):
+    """A response, and what the exchange has to know of it.
+
+    `lease`: the job to be ended if the client goes away before it has all of the response.
+    `anonymous`: no secret was needed to get it.
+    """
+
+    response: Response
+    lease: int | None = None
+    anonymous: bool = False
+
+
+class NeedBody(NamedTuple):
+    """Read the request's body, at most `limit` bytes, and call `then` with it."""
 
     limit: int
-    draft: object = None
+    then: "Callable[[bytes, Now], Answer]"
 
 
-class Wait:
-    """Not yet: ask again (`Handler.resume`) when the wait is over or `deadline` has come.
+class Wait(Protocol):
+    """Not yet: the answer depends on jobs that are to change first.
 
-    It is over when one of `jobs` (or, for `until_all`, each of them) is complete or gone,
-    or for a `stop` when that is over. `deadline` is monotonic.
+    The exchange's duty: call `changed` when one of the jobs of `topics` has changed, and
+    `answer` once that says so or `deadline` (monotonic) has come. `lease` as in Reply.
     """
 
-    __slots__ = ("context", "deadline", "jobs", "lease", "request", "until_all")
+    topics: tuple[int, ...]
+    deadline: float
+    lease: int | None
 
-    def __init__(
-        self,
-        request: Request,
-        jobs: set[int],
-        deadline: float,
-        *,
-        until_all: bool = True,
-        lease: int | None = None,
-        context: object = None,
-    ) -> None:
-        self.request = request
-        self.jobs = jobs
-        self.deadline = deadline
-        self.until_all = until_all
-        self.lease = lease
-        self.context = context
+    def changed(self, job_id: int) -> bool:
+        """Whether the wait is over, now that the job has changed or is gone."""
+
+    def answer(self) -> Response:
+        """What is to be answered now."""
 
 
 class Upload(NamedTuple):
     """Read the request's body and hand it to the job's stdin as the job takes it."""
 
-    request: Request
     job_id: int
-    end: bool
+    close: bool
 
 
-Answer = Response | NeedBody | Wait | Upload
+Answer = Response | Reply | NeedBody | Wait | Upload
 
 
 class RefusalError(Exception):

@@ -12,7 +12,7 @@ from rtot.jobs.job import SHOWN, Job, Usage
 from rtot.jobs.output import Stream
 from rtot.text import EACH_BYTE, decode, format_time, string, strings
 
-DEFAULT_FIELDS = ("out", "err", "start", "complete", "create")
+DEFAULT_FIELDS: tuple[str, ...] = ("out", "err", "start", "complete", "create")
 _PIECE = 64 * 1024
 
 # The texts of Go's package syscall, which the original printed.

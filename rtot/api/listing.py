@@ -1,13 +1,18 @@
 """Lists of jobs: which ones are meant, page by page, streamed however many there are."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from rtot.api.job_json import render
+from rtot.api.answers import Answer, Ask
+from rtot.api.job_json import DEFAULT_FIELDS, render
+from rtot.api.parameters import FIELDS, FROM, LIMIT, SELECTED_LABEL, STATE, UNTIL
 from rtot.api.streams import JsonBody
+from rtot.api.waits import JobsWait, asked_wait
 from rtot.http.errors import JSON_TYPE
 from rtot.http.messages import Headers, Request, Response
-from rtot.http.query import Query
-from rtot.jobs.job import SHOWN, Job
+from rtot.http.query import BadParameterError
+from rtot.jobs.job import Job
+from rtot.jobs.selection import Selection
 from rtot.jobs.table import JobTable
 
 # How many jobs a list looks at before others get their turn.
@@ -16,56 +21,66 @@ _LOOK = 256
 _LOOK_OF_PAGE = 4096
 
 
-class Selection:
-    """Which jobs a list or a bulk delete means."""
+def list_jobs(ask: Ask) -> Answer:
+    """The jobs that are meant, after a while if that was asked for."""
+    query, jobs = ask.query, ask.jobs
+    wait, headers = asked_wait(ask)
+    until_all = query.get(UNTIL, "all") == "all"
+    if UNTIL in query and wait is None:
+        raise BadParameterError("until", "goes with wait")
+    listing = Listing(
+        ask.request,
+        jobs,
+        asked_selection(ask),
+        query.get(FIELDS, DEFAULT_FIELDS),
+        query.get(FROM, 0),
+        query.get(LIMIT),
+        headers,
+    )
+    if wait is not None and (pending := listing.pending(until_all)):
+        deadline = ask.now.monotonic + wait
+        return JobsWait(jobs, pending, deadline, listing.answer, until_all=until_all)
+    return listing.answer()
 
-    __slots__ = ("labels", "state")
 
-    def __init__(self, query: Query) -> None:
-        # An empty state is no state, as with the original.
-        self.state = query.one("state") or None
-        self.labels = frozenset(query.all("label"))
-
-    def takes(self, job: Job) -> bool:
-        if self.state is not None and SHOWN[job.state] != self.state:
-            return False
-        return not self.labels or self.labels <= set(job.options.labels)
+def asked_selection(ask: Ask) -> Selection:
+    """Which jobs are meant. An empty state is no state, as with the original."""
+    return Selection(ask.query.get(STATE) or None, frozenset(ask.query.all(SELECTED_LABEL)))
 
 
-class Listing:
-    """One list that a client asked for."""
+class Listing(NamedTuple):
+    """One list that a client asked for: from the job `first` on, at most `limit` of them."""
 
-    __slots__ = ("fields", "first", "headers", "limit", "selection")
+    request: Request
+    jobs: JobTable
+    selection: Selection
+    fields: tuple[str, ...]
+    first: int
+    limit: int | None
+    headers: Headers
 
-    def __init__(
-        self,
-        selection: Selection,
-        fields: tuple[str, ...],
-        first: int,
-        limit: int | None,
-        headers: Headers,
-    ) -> None:
-        """From the job `first` on, at most `limit` of them."""
-        self.selection = selection
-        self.fields = fields
-        self.first = first
-        self.limit = limit
-        self.headers = headers
+    def pending(self, until_all: bool) -> set[int]:
+        """The jobs that are to be waited for until all, or until any of them, are complete."""
+        jobs, selection, first = self.jobs, self.selection, self.first
+        pending = {j.id for j in jobs.unfinished() if j.id >= first and selection.takes(j)}
+        if not until_all and any(j.over and selection.takes(j) for j in all_jobs(jobs, first)):
+            pending.clear()
+        return pending
 
-    def answer(self, request: Request, jobs: JobTable) -> Response:
+    def answer(self) -> Response:
         """The list as it is now. A page that is not the last links to the next."""
         headers = (JSON_TYPE, *self.headers)
         chosen: Iterator[Job | None]
         if self.limit is None:
-            chosen = _chosen(jobs, self.selection, self.first)
+            chosen = _chosen(self.jobs, self.selection, self.first)
         else:
-            page, after = self._page(self.limit, jobs)
+            page, after = self._page(self.limit)
             if after is not None:
-                headers = (*headers, ("Link", f'<{_next_page(request, after)}>; rel="next"'))
+                headers = (*headers, ("Link", f'<{_next_page(self.request, after)}>; rel="next"'))
             chosen = iter(page)
-        return Response(200, headers, JsonBody(json_array(chosen, self.fields, jobs)))
+        return Response(200, headers, JsonBody(json_array(chosen, self.fields, self.jobs)))
 
-    def _page(self, limit: int, jobs: JobTable) -> tuple[list[Job], int | None]:
+    def _page(self, limit: int) -> tuple[list[Job], int | None]:
         """The jobs of this page, and the id at which the next one begins.
 
         Whatever the selection, one page looks at a bounded number of jobs; the next one
@@ -73,7 +88,7 @@ class Listing:
         """
         look = max(limit, _LOOK_OF_PAGE)
         page: list[Job] = []
-        for index, job in enumerate(jobs.after(self.first, look + 1)):
+        for index, job in enumerate(self.jobs.after(self.first, look + 1)):
             if len(page) == limit or index == look:
                 return page, job.id
             if self.selection.takes(job):

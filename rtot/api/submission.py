@@ -1,79 +1,127 @@
-"""What a submitter may ask for beyond the script, and for how long he would wait."""
+"""POST /jobs: what is judged by the head, and the job that the body makes of it."""
 
-import re
+from typing import NamedTuple
 
-from rtot.api.job_json import ALL_FIELDS, DEFAULT_FIELDS
+from rtot.api.answers import Answer, Ask, NeedBody, RefusalError
+from rtot.api.job_json import DEFAULT_FIELDS
+from rtot.api.parameters import (
+    ARG,
+    CWD,
+    ENV,
+    FIELDS,
+    LABEL,
+    LAUNCHER,
+    LEASE,
+    STDIN,
+    TIMEOUT,
+)
+from rtot.api.reading import show_job
+from rtot.api.waits import JobsWait, asked_wait
+from rtot.clock import Now
 from rtot.config import Settings
-from rtot.http.messages import Headers, Request
+from rtot.http.errors import RETRY, error
+from rtot.http.messages import Headers, Response
 from rtot.http.query import BadParameterError, Query
-from rtot.jobs.job import PLAIN, Options
+from rtot.jobs.job import PLAIN, Job, Options
+from rtot.jobs.table import ClosingError, JobTable, KeyConflictError, QueueFullError
+from rtot.storage import StorageError
 
-PARAMETERS = frozenset({"arg", "env", "cwd", "label", "timeout", "stdin", "launcher"})
+DEFAULT_SHEBANG = b"#!/bin/bash\n"
+
+
+def submit(ask: Ask) -> Answer:
+    """Judge the head of a submission; the rest is for its body."""
+    options = parse_options(ask.query, ask.settings)
+    wait, headers = asked_wait(ask)
+    lease = ask.query.get(LEASE, False)
+    if lease and wait is None:
+        raise BadParameterError("lease", "goes with wait")
+    key = ask.request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= 255:
+        raise RefusalError(error(400, "invalid header", "Idempotency-Key: want 1 to 255 bytes"))
+    fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
+    draft = Draft(ask.jobs, ask.settings, options, fields, headers, wait, lease, key)
+    if ask.request.body is None:
+        return NeedBody(ask.settings.max_body, draft.accept)
+    return draft.accept(ask.request.body, ask.now)
 
 
 def parse_options(query: Query, settings: Settings) -> Options:
-    """Raises BadParameterError."""
-    if PARAMETERS.isdisjoint(query) and settings.launcher("default") is None:
+    """What is asked for beyond the script. Raises BadParameterError."""
+    default = "default" if settings.launcher("default") is not None else None
+    if not query and default is None:
         return PLAIN
-    env = {}
-    for pair in query.all("env"):
-        name, equals, value = pair.partition("=")
-        if not name or not equals or "\0" in pair:
-            raise BadParameterError("env", "want NAME=VALUE")
-        if name.startswith("RTOT_"):
-            raise BadParameterError("env", "names that start with RTOT_ are rtot's own")
-        env[name] = value
-    args = query.all("arg")
-    if any("\0" in arg for arg in args):
-        raise BadParameterError("arg", "a NUL byte cannot be passed")
-    cwd = query.one("cwd")
-    if cwd is not None and (not cwd.startswith("/") or "\0" in cwd):
-        raise BadParameterError("cwd", "want an absolute path")
-    labels = query.all("label")
-    if not all(0 < len(label) <= 255 for label in labels):
-        raise BadParameterError("label", "want 1 to 255 characters")
-    timeout = query.duration("timeout")
-    if timeout == 0:
-        raise BadParameterError("timeout", "want more than nothing")
-    stdin = query.one("stdin")
-    if stdin not in (None, "open", "null"):
-        raise BadParameterError("stdin", "want open or null")
-    launcher = query.one("launcher")
-    if launcher is None:
-        launcher = "default" if settings.launcher("default") is not None else None
-    elif settings.launcher(launcher) is None:
+    launcher = query.get(LAUNCHER, default)
+    if launcher is not None and settings.launcher(launcher) is None:
         raise BadParameterError("launcher", "there is none of that name; GET / lists them")
     return Options(
-        args=args,
-        env=tuple(env.items()),
-        cwd=cwd,
-        labels=labels,
-        timeout=timeout,
-        stdin_open=stdin == "open",
+        args=query.all(ARG),
+        env=tuple(dict(query.all(ENV)).items()),
+        cwd=query.get(CWD),
+        labels=query.all(LABEL),
+        timeout=query.get(TIMEOUT),
+        stdin_open=query.get(STDIN) == "open",
         launcher=launcher,
     )
 
 
-def parse_fields(query: Query) -> tuple[str, ...]:
-    text = query.one("fields")
-    if text is None:
-        return DEFAULT_FIELDS
-    names = dict.fromkeys(text.split(","))
-    return ALL_FIELDS if "*" in names else tuple(names)
+class Draft(NamedTuple):
+    """What the head of a submission tells of it. `wait` in seconds, None for not to wait."""
 
+    jobs: JobTable
+    settings: Settings
+    options: Options
+    fields: tuple[str, ...]
+    headers: Headers
+    wait: float | None
+    lease: bool
+    key: str | None
 
-def parse_wait(request: Request, query: Query) -> tuple[float | None, Headers]:
-    """How long the client would wait (`?wait`, or Prefer of RFC 7240), and what to say of it."""
-    wait = query.duration("wait")
-    if wait is not None:
-        return wait, ()
-    prefer = request.headers.get("prefer")
-    if prefer is None:
-        return None, ()
-    from rtot.http.lists import parse_list
+    def accept(self, body: bytes, now: Now) -> Answer:
+        """Make a job of it, or find the one that was made of it before."""
+        script = body if body[:2] == b"#!" else DEFAULT_SHEBANG + body
+        fingerprint = hash((script, self.options)) if self.key is not None else 0
+        headers = self.headers
+        job = self._replayed(fingerprint)
+        if job is not None:
+            headers = (*headers, ("Idempotency-Replayed", "true"))
+        else:
+            job = self._submit(script, fingerprint, now)
+        if self.wait is None or job.over:
+            return show_job(201, job, self.fields, headers, self.jobs)
+        job_id = job.id
 
-    for preference in parse_list(prefer):
-        # What is not understood is ignored (RFC 7240, 2).
-        if preference.name == "wait" and re.fullmatch("[0-9]{1,9}", preference.value):
-            return float(preference.value), (("Preference-Applied", f"wait={preference.value}"),)
-    return None, ()
+        def answer() -> Response:
+            job = self.jobs.get(job_id)
+            if job is None:
+                message = f"job {job_id} was deleted while it was waited for"
+                return error(410, "job is gone", message)
+            return show_job(201, job, self.fields, headers, self.jobs)
+
+        deadline = now.monotonic + self.wait
+        lease = job_id if self.lease else None
+        return JobsWait(self.jobs, {job_id}, deadline, answer, lease=lease)
+
+    def _replayed(self, fingerprint: int) -> Job | None:
+        if self.key is None:
+            return None
+        try:
+            return self.jobs.replayed(self.key, fingerprint)
+        except KeyConflictError:
+            message = "this Idempotency-Key belongs to another script or other options"
+            raise RefusalError(error(422, "idempotency key reused", message)) from None
+
+    def _submit(self, script: bytes, fingerprint: int, now: Now) -> Job:
+        try:
+            return self.jobs.submit(
+                script, now, self.options, key=self.key, fingerprint=fingerprint
+            )
+        except QueueFullError:
+            message = f"{self.settings.max_queued} jobs are waiting already"
+            raise RefusalError(error(503, "queue full", message, RETRY)) from None
+        except ClosingError:
+            message = "the server is ending"
+            raise RefusalError(error(503, "shutting down", message, RETRY)) from None
+        except StorageError as full:
+            message = f"the script cannot be stored: {full}"
+            raise RefusalError(error(507, "insufficient storage", message)) from None

@@ -80,11 +80,12 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
     settings = _settings(options)
     started = read_clock()
     authenticator = Authenticator(secrets)
+    jobs = JobTable(settings, spool)
     server = Server(
         settings,
         signals,
-        Handler(settings, authenticator, started),
-        JobTable(settings, spool),
+        Handler(settings, authenticator, jobs, started),
+        jobs,
         Processes(os.environ, settings.first_reserved_descriptor),
         opened,
         log,

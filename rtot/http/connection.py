@@ -117,7 +117,6 @@ class HttpConnection:
         "_settings",
         "_state",
         "_writer",
-        "anonymous",
         "deadline",
         "status",
     )
@@ -134,8 +133,6 @@ class HttpConnection:
         self.deadline: float | None = now.monotonic + settings.head_timeout
         self.status = 0
         """The status of the response under way."""
-        self.anonymous = False
-        """Whether it needed no secret."""
 
     @property
     def state(self) -> State:
@@ -256,7 +253,6 @@ class HttpConnection:
         )
         self._advance(Event.ANSWERED, now)
         self.status = response.status
-        self.anonymous = response.anonymous
 
     def refuse(self, status: int, why: str, now: Now) -> None:
         """Answer what is no request, and read nothing more of this connection."""
@@ -265,7 +261,7 @@ class HttpConnection:
         if self._request is None and self._reader.asks_for_head:
             refusal = refusal._replace(body=b"")
         self._reader.stop()
-        self.respond(refusal._replace(anonymous=True), now)
+        self.respond(refusal, now)
 
     def shorten(self, now: Now) -> None:
         """There is no room for it: it has only a moment left, whatever it is about."""

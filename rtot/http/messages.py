@@ -73,14 +73,8 @@ class Body(Protocol):
 
 
 class Response(NamedTuple):
-    """An answer. Framing fields (Content-Length, Connection, …) are the connection's.
-
-    `lease`: the job to be killed when the client goes away before the answer is complete.
-    `anonymous`: no secret was needed to get it.
-    """
+    """An answer. Framing fields (Content-Length, Connection, …) are the connection's."""
 
     status: int
     headers: Headers = ()
     body: bytes | Body = b""
-    lease: int | None = None
-    anonymous: bool = False

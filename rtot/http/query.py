@@ -2,16 +2,16 @@
 
 A parameter that is misspelt would otherwise be ignored, and `DELETE /jobs?stat=complete`
 would delete everything. So a route says what it takes, and all else is an error that names
-the parameter.
+the parameter. Values are parsed before the route's function is called: what it gets is good.
 """
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from rtot.config import parse_duration
 
 T = TypeVar("T")
-
+D = TypeVar("D")
 
 _MOST = 1000
 
@@ -24,16 +24,68 @@ class BadParameterError(ValueError):
         self.name = name
 
 
+class Parameter(NamedTuple, Generic[T]):
+    """One parameter. `parse` makes its value of a text, or raises ValueError with the reason.
+
+    `wanted` says what values there are. `shown`: whether the log may show them.
+    """
+
+    name: str
+    wanted: str
+    parse: Callable[[str], T]
+    repeatable: bool = False
+    shown: bool = True
+
+
+def flag(name: str) -> Parameter[bool]:
+    """`?name` and `?name=1` are true, `?name=0` is false."""
+    return Parameter(name, "1 or 0", _parse_flag)
+
+
+def number(name: str, least: int = 0) -> Parameter[int]:
+    """A decimal number of at most 18 digits."""
+    wanted = f"at least {least}" if least else "a number"
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            raise ValueError("want a number")
+        value = int(text)
+        if value < least:
+            raise ValueError(f"want {wanted}")
+        return value
+
+    return Parameter(name, wanted, parse)
+
+
+def duration(name: str) -> Parameter[float]:
+    """Seconds, as `parse_duration` understands them."""
+    return Parameter(name, "a duration, such as 90, 1.5s or 1h30m", parse_duration)
+
+
+def choice(name: str, *values: str) -> Parameter[str]:
+    """One of a few words."""
+    wanted = " or ".join(values)
+
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"want {wanted}")
+        return text
+
+    return Parameter(name, wanted, parse)
+
+
 class Query:
     """The parameters of one request."""
 
     __slots__ = ("_values",)
 
-    def __init__(self, text: str, known: frozenset[str]) -> None:
+    def __init__(self, text: str, known: tuple[Parameter[Any], ...]) -> None:
         """Parse application/x-www-form-urlencoded text; raises BadParameterError."""
-        self._values: dict[str, list[str]] = {}
-        if not text:
-            return
+        self._values: dict[str, list[Any]] = {}
+        if text:
+            self._parse(text, {parameter.name: parameter for parameter in known})
+
+    def _parse(self, text: str, known: dict[str, Parameter[Any]]) -> None:
         pairs = text.split("&", _MOST)
         if len(pairs) > _MOST:
             raise BadParameterError("query", f"more than {_MOST} parameters")
@@ -41,62 +93,44 @@ class Query:
             if not pair:
                 continue
             raw_name, _, raw_value = pair.partition("=")
-            name, value = _decode(raw_name), _decode(raw_value)
-            if name not in known:
+            name = _decode(raw_name)
+            parameter = known.get(name)
+            if parameter is None:
                 raise BadParameterError(_printable(name), "no such parameter here")
-            self._values.setdefault(name, []).append(value)
+            values = self._values.setdefault(name, [])
+            if values and not parameter.repeatable:
+                raise BadParameterError(name, "given more than once")
+            try:
+                values.append(parameter.parse(_decode(raw_value)))
+            except ValueError as error:
+                raise BadParameterError(name, _printable(str(error))) from None
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
+    def __contains__(self, parameter: Parameter[Any]) -> bool:
+        return parameter.name in self._values
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+    def __bool__(self) -> bool:
+        return bool(self._values)
 
-    def all(self, name: str) -> tuple[str, ...]:
+    def all(self, parameter: Parameter[T]) -> tuple[T, ...]:
         """Every value of a parameter that may be repeated."""
-        return tuple(self._values.get(name, ()))
+        return tuple(self._values.get(parameter.name, ()))
 
-    def one(self, name: str) -> str | None:
+    @overload
+    def get(self, parameter: Parameter[T]) -> T | None: ...
+    @overload
+    def get(self, parameter: Parameter[T], default: D) -> T | D: ...
+    def get(self, parameter: Parameter[T], default: D | None = None) -> T | D | None:
         """The value of a parameter that may not be repeated."""
-        values = self._values.get(name)
-        if values is None:
-            return None
-        if len(values) > 1:
-            raise BadParameterError(name, "given more than once")
-        return values[0]
+        values = self._values.get(parameter.name)
+        return default if values is None else values[0]
 
-    def flag(self, name: str, default: bool = False) -> bool:
-        """`?name` and `?name=1` are true, `?name=0` is false."""
-        value = self.one(name)
-        if value is None:
-            return default
-        if value in ("", "1", "true", "yes"):
-            return True
-        if value in ("0", "false", "no"):
-            return False
-        raise BadParameterError(name, "want 1 or 0")
 
-    def integer(self, name: str) -> int | None:
-        """A decimal number of at most 18 digits."""
-        value = self.one(name)
-        if value is None:
-            return None
-        if not (value.isascii() and value.isdigit() and len(value) <= 18):
-            raise BadParameterError(name, "want a number")
-        return int(value)
-
-    def duration(self, name: str) -> float | None:
-        """Seconds, as `parse_duration` understands them."""
-        return self._convert(name, parse_duration)
-
-    def _convert(self, name: str, convert: Callable[[str], T]) -> T | None:
-        value = self.one(name)
-        if value is None:
-            return None
-        try:
-            return convert(value)
-        except ValueError as error:
-            raise BadParameterError(name, _printable(str(error))) from None
+def _parse_flag(text: str) -> bool:
+    if text in ("", "1", "true", "yes"):
+        return True
+    if text in ("0", "false", "no"):
+        return False
+    raise ValueError("want 1 or 0")
 
 
 def _decode(text: str) -> str:

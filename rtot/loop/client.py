@@ -7,6 +7,7 @@ from rtot.system.sockets import ClientSocket
 
 class Client:
     __slots__ = (
+        "anonymous",
         "answered",
         "asked_at",
         "http",
@@ -39,6 +40,8 @@ class Client:
         self.answered = ""
         """The method and target of the answer under way, for the log."""
         self.sent = 0
+        self.anonymous = True
+        """Whether the answer under way needed no secret."""
 
     @property
     def waits(self) -> bool:

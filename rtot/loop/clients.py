@@ -8,8 +8,10 @@ is only told for which sockets, and for what, it is to look.
 import selectors
 from collections.abc import Iterable
 
-from rtot.api.answers import Answer, NeedBody, Upload, Wait
+from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
+from rtot.api.control import end_lease, upload_refused, uploaded
 from rtot.api.handler import Handler
+from rtot.api.routes import redact
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
@@ -233,11 +235,11 @@ class Clients:
             if not client.asked_at:
                 client.asked_at = now.monotonic
             needed, client.needed = client.needed, None
-            answer = (
-                self._handler.handle(request, client.peer, self._jobs, now)
-                if needed is None
-                else self._handler.go_on(request, needed, client.peer, self._jobs, now)
-            )
+            if needed is None:
+                answer = self._handler.handle(request, client.peer, now)
+            else:
+                assert request.body is not None
+                answer = self._handler.go_on(needed, request.body, now)
             self._apply(client, answer, now)
             if client.needed is None:
                 # There is no next request before this one's answer is through.
@@ -246,32 +248,35 @@ class Clients:
     def _apply(self, client: Client, answer: Answer, now: Now) -> None:
         match answer:
             case Response():
+                self._respond(client, Reply(answer), now)
+            case Reply():
                 self._respond(client, answer, now)
             case NeedBody():
                 client.needed = answer
                 client.http.read_body(answer.limit, now)
-            case Wait():
-                client.wait = answer
-                client.lease = answer.lease
-                self._watch(client, tuple(answer.jobs))
             case Upload():
                 client.http.stream_body(now)
                 client.upload = answer
                 client.uploaded = 0
                 self._watch(client, (answer.job_id,))
                 self._pump(client, answer, now)
+            case wait:
+                client.wait = wait
+                client.lease = wait.lease
+                self._watch(client, wait.topics)
 
-    def _respond(self, client: Client, response: Response, now: Now) -> None:
+    def _respond(self, client: Client, reply: Reply, now: Now) -> None:
         client.wait = None
         client.upload = None
-        client.lease = response.lease
-        client.http.respond(response, now)
+        client.lease = reply.lease
+        client.anonymous = reply.anonymous
+        client.http.respond(reply.response, now)
         watched = client.http.watched
         self._watch(client, () if watched is None else (watched,))
         self._active[client] = None
 
     def _resume(self, client: Client, wait: Wait, now: Now) -> None:
-        self._apply(client, self._handler.resume(wait, self._jobs, now), now)
+        self._apply(client, wait.answer(), now)
         self._active[client] = None
 
     def _pump(self, client: Client, upload: Upload, now: Now) -> None:
@@ -290,21 +295,21 @@ class Clients:
                 return
             piece = client.http.next_piece(room, now)
             if piece is None:
-                if upload.end:
+                if upload.close:
                     self._jobs.end_stdin(job)
-                answer = self._handler.uploaded(upload.job_id, client.uploaded, self._jobs)
-                self._respond(client, answer, now)
+                answer = uploaded(upload.job_id, client.uploaded, self._jobs)
+                self._respond(client, Reply(answer), now)
             elif piece:
                 client.uploaded += len(piece)
                 self._jobs.write_stdin(job, piece)
         except StdinClosedError:
-            answer = self._handler.upload_refused(upload.job_id, client.uploaded)
-            self._respond(client, answer, now)
+            answer = upload_refused(upload.job_id, client.uploaded)
+            self._respond(client, Reply(answer), now)
 
     def _wake(self, client: Client, job_id: int, now: Now) -> None:
         """Tell a client that waits for a job that it has changed."""
         if client.wait is not None:
-            if self._handler.is_over(client.wait, job_id, self._jobs):
+            if client.wait.changed(job_id):
                 self._resume(client, client.wait, now)
         elif client.upload is not None:
             self._advance(client, now)
@@ -414,7 +419,7 @@ class Clients:
         client.socket.close()
         self._watch(client, ())
         if client.lease is not None:
-            self._handler.hung_up(client.lease, self._jobs, now)
+            end_lease(client.lease, self._jobs, self._settings, now)
         client.http.close(now)
         if client.answered:
             self._log_answer(client, now)
@@ -427,9 +432,10 @@ class Clients:
         client.asked_at = 0.0
         http = client.http
         self._log.request(
-            *(now, client.peer, method, target, http.status, client.sent, seconds),
-            anonymous=http.anonymous,
+            *(now, client.peer, method, redact(target), http.status, client.sent, seconds),
+            anonymous=client.anonymous,
         )
+        client.anonymous = True
 
     def _blame_ourselves(self, client: Client, failure: Exception, now: Now) -> None:
         """A bug of ours, or no more memory: the client is told if it still can be."""
@@ -441,10 +447,10 @@ class Clients:
                 self._drop(client, now)
             elif isinstance(failure, MemoryError):
                 answer = error(503, "out of memory", "there is no room for this now", RETRY)
-                self._respond(client, answer, now)
+                self._respond(client, Reply(answer), now)
             else:
                 answer = error(500, "internal server error", "this is a bug of the server")
-                self._respond(client, answer, now)
+                self._respond(client, Reply(answer), now)
         except Exception as again:
             self._log.confess(again, now)
             self._drop(client, now)

@@ -19,13 +19,6 @@ _MOST_PENDING = 1000
 # Lines that strangers can cause, at once; then one a second.
 _COMPLAINTS = 10
 _FAILED = frozenset({401, 429})
-_SECRET = frozenset({"arg", "env"})
-# What jobs are given (arg, env) is theirs, and a parameter that does not exist may be
-# anything, a misplaced secret among it.
-_HARMLESS = frozenset(
-    {"after", "close", "cwd", "fail", "fields", "follow", "from", "grace", "label", "launcher"}
-    | {"lease", "limit", "offset", "signal", "state", "stdin", "timeout", "tree", "until", "wait"}
-)
 
 
 def escape(text: str, most: int) -> str:
@@ -40,21 +33,6 @@ def _escape_character(c: str) -> str:
     if c in '"\\':
         return "\\" + c
     return c if c.isprintable() else c.encode("unicode_escape").decode()
-
-
-def redact(target: str) -> str:
-    """A target for the log: the values of parameters that may be anybody's secret left out."""
-    path, mark, query = target.partition("?")
-    if not mark:
-        return target
-    return path + mark + "&".join(map(_redact_parameter, query.split("&")))
-
-
-def _redact_parameter(text: str) -> str:
-    name, equals, _ = text.partition("=")
-    if name in _HARMLESS or not text:
-        return text
-    return f"{name}=..." if name in _SECRET and equals else "..."
 
 
 def text_line(now: Now, level: str, message: str, **pairs: str | int | float) -> str:
@@ -130,11 +108,11 @@ class Log:
         *,
         anonymous: bool,
     ) -> None:
-        """A request was answered with `sent` bytes after `seconds`."""
+        """A request was answered with `sent` bytes after `seconds`. `target` may be shown."""
         pairs: dict[str, str | int | float] = {
             "peer": peer,
             "method": method,
-            "target": redact(target),
+            "target": target,
             "status": status,
             "bytes": sent,
             "seconds": round(seconds, 6),

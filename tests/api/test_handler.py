@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from rtot.api.answers import NeedBody, Upload, Wait
+from rtot.api.answers import Answer, NeedBody, Reply, Upload
 from rtot.api.auth import Authenticator
+from rtot.api.control import end_lease, uploaded
 from rtot.api.handler import Handler
+from rtot.api.waits import JobsWait, StopWait
 from rtot.config import Settings
 from rtot.http.messages import Body, End, Request, Response
 from rtot.jobs.job import Job, State
@@ -30,18 +32,20 @@ class Face:
         self.disk = MemoryDisk()
         self.jobs = JobTable(self.settings, self.disk)
         self.world = PaperProcesses(self.jobs)
-        self.handler = Handler(self.settings, Authenticator((SECRET,)), at(0))
+        self.handler = Handler(self.settings, Authenticator((SECRET,)), self.jobs, at(0))
         self.now = at(1)
 
-    def answer(
-        self, method: str, target: str, body: bytes | None = b"", **headers: str
-    ) -> Response | NeedBody | Wait | Upload:
+    def reply(self, method: str, target: str, body: bytes | None = b"", **headers: str) -> Answer:
+        """What the handler says."""
         fields = {"host": "localhost", "authorization": "rtot sup", **headers}
         fields = {name.replace("_", "-"): value for name, value in fields.items()}
         length = len(body) if body else None
-        return self.handler.handle(
-            Request(method, target, fields, length, body), PEER, self.jobs, self.now
-        )
+        return self.handler.handle(Request(method, target, fields, length, body), PEER, self.now)
+
+    def answer(self, method: str, target: str, body: bytes | None = b"", **headers: str) -> Answer:
+        """What the client is to get."""
+        answer = self.reply(method, target, body, **headers)
+        return answer.response if isinstance(answer, Reply) else answer
 
     def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Response:
         answer = self.answer(method, target, body, **headers)
@@ -270,9 +274,10 @@ def test_methods(face: Face, method: str, target: str, allow: str) -> None:
 @pytest.mark.parametrize("method", ["BREW", "get", "M-SEARCH", "X" * 300])
 @pytest.mark.parametrize("authorization", ["rtot sup", "rtot wrong"])
 def test_a_method_that_nobody_knows(face: Face, method: str, authorization: str) -> None:
-    answer = face.ask(method, "/jobs", authorization=authorization)
-    assert (answer.status, answer.anonymous) == (501, True)
-    assert value(answer)["message"] == f"{method[:200]} is no method of HTTP"
+    reply = face.reply(method, "/jobs", authorization=authorization)
+    assert isinstance(reply, Reply)
+    assert (reply.response.status, reply.anonymous) == (501, True)
+    assert value(reply.response)["message"] == f"{method[:200]} is no method of HTTP"
 
 
 def test_head_is_where_get_is(face: Face) -> None:
@@ -316,21 +321,16 @@ def test_a_request_goes_on_with_its_body(face: Face) -> None:
     for target, body in (("/jobs?label=a&fields=label", b"echo"), ("/jobs/0/kill", b"ignored")):
         needed = face.answer("POST", target, None)
         assert isinstance(needed, NeedBody)
-        again = Request("POST", target, {"authorization": "rtot sup"}, len(body), body)
-        answer = face.handler.go_on(again, needed, PEER, face.jobs, face.now)
+        answer = face.handler.go_on(needed, body, face.now)
         assert isinstance(answer, Response)
         assert answer.status in (200, 201)
     job = face.jobs.get(0)
     assert job is not None
     assert (job.options.labels, job.over) == (("a",), True)
     face.disk.broken = True
-    refused = face.handler.go_on(
-        again._replace(target="/jobs"),
-        face.answer("POST", "/jobs", None),  # type: ignore[arg-type]
-        PEER,
-        face.jobs,
-        face.now,
-    )
+    needed = face.answer("POST", "/jobs", None)
+    assert isinstance(needed, NeedBody)
+    refused = face.handler.go_on(needed, b"echo", face.now)
     assert isinstance(refused, Response)
     assert refused.status == 507
 
@@ -362,7 +362,7 @@ def test_a_body_is_asked_for_only_when_it_is_welcome(face: Face) -> None:
 def test_a_body_that_is_too_large_is_refused_unread() -> None:
     face = Face(max_body=3)
     request = Request("POST", "/jobs", {"authorization": "rtot sup"}, 4, None)
-    answer = face.handler.handle(request, PEER, face.jobs, face.now)
+    answer = face.handler.handle(request, PEER, face.now)
     assert isinstance(answer, Response)
     assert answer.status == 413
 
@@ -494,13 +494,13 @@ def test_idempotency(face: Face) -> None:
 
 def test_wait_for_a_submitted_job(face: Face) -> None:
     wait = face.answer("POST", "/jobs?wait=5&lease", b"echo")
-    assert isinstance(wait, Wait)
-    assert (wait.jobs, wait.deadline, wait.lease) == ({0}, 6.0, 0)
+    assert isinstance(wait, JobsWait)
+    assert (wait.topics, wait.deadline, wait.lease) == ((0,), 6.0, 0)
     face.world.obey(face.now)
-    assert not face.handler.is_over(wait, 0, face.jobs)
+    assert not wait.changed(0)
     face.world.end(0, 256, face.now)
-    assert face.handler.is_over(wait, 0, face.jobs)
-    answer = face.handler.resume(wait, face.jobs, face.now)
+    assert wait.changed(0)
+    answer = wait.answer()
     assert isinstance(answer, Response)
     assert (answer.status, header(answer, "Rtot-Exit")) == (201, "exit status 1")
 
@@ -508,8 +508,8 @@ def test_wait_for_a_submitted_job(face: Face) -> None:
 def test_wait_in_vain(face: Face) -> None:
     face.run()
     wait = face.answer("GET", "/jobs/0?wait=5", prefer="wait=9")
-    assert isinstance(wait, Wait)
-    answer = face.handler.resume(wait, face.jobs, at(6))
+    assert isinstance(wait, JobsWait)
+    answer = wait.answer()
     assert isinstance(answer, Response)
     assert answer.status == 202
     assert header(answer, "Preference-Applied") is None
@@ -530,9 +530,9 @@ def test_wait_in_vain(face: Face) -> None:
 def test_preferences(face: Face, prefer: str, deadline: float | None) -> None:
     face.run()
     answer = face.answer("GET", "/jobs/0", prefer=prefer)
-    assert (answer.deadline if isinstance(answer, Wait) else None) == deadline
-    if isinstance(answer, Wait):
-        answer = face.handler.resume(answer, face.jobs, face.now)
+    assert (answer.deadline if isinstance(answer, JobsWait) else None) == deadline
+    if isinstance(answer, JobsWait):
+        answer = answer.answer()
         assert isinstance(answer, Response)
         assert header(answer, "Preference-Applied") == "wait=9"
 
@@ -544,10 +544,10 @@ def test_wait_for_a_job_that_is_deleted(face: Face, method: str, status: int) ->
         wait = face.answer("GET", "/jobs/0?wait=5")
     else:
         wait = face.answer("POST", "/jobs?wait=5", b"echo")
-    assert isinstance(wait, Wait)
+    assert isinstance(wait, JobsWait)
     face.ask("DELETE", "/jobs/0")
-    assert face.handler.is_over(wait, 0, face.jobs)
-    answer = face.handler.resume(wait, face.jobs, face.now)
+    assert wait.changed(0)
+    answer = wait.answer()
     assert isinstance(answer, Response)
     assert answer.status == status
 
@@ -563,13 +563,13 @@ def test_wait_for_a_set(face: Face, until: str, wakes: int) -> None:
         face.run("/jobs?label=x")
     face.run("/jobs?label=y")
     wait = face.answer("GET", f"/jobs?label=x&wait=5&until={until}&fields=")
-    assert isinstance(wait, Wait)
-    assert wait.jobs == {0, 1}
+    assert isinstance(wait, JobsWait)
+    assert sorted(wait.topics) == [0, 1]
     face.world.end(0, 0, face.now)
-    assert face.handler.is_over(wait, 0, face.jobs) == (wakes == 1)
+    assert wait.changed(0) == (wakes == 1)
     face.world.end(1, 0, face.now)
-    assert face.handler.is_over(wait, 1, face.jobs)
-    answer = face.handler.resume(wait, face.jobs, face.now)
+    assert wait.changed(1)
+    answer = wait.answer()
     assert isinstance(answer, Response)
     assert [j["id"] for j in value(answer)["jobs"]] == [0, 1]
     assert face.ask("GET", f"/jobs?label=x&wait=5&until={until}").status == 200
@@ -579,7 +579,7 @@ def test_any_that_is_complete_already(face: Face) -> None:
     face.complete("/jobs?label=x")
     face.run("/jobs?label=x")
     assert face.ask("GET", "/jobs?label=x&wait=5&until=any").status == 200
-    assert isinstance(face.answer("GET", "/jobs?label=x&wait=5"), Wait)
+    assert isinstance(face.answer("GET", "/jobs?label=x&wait=5"), JobsWait)
 
 
 @pytest.mark.parametrize("query", ["until=any", "wait=1&until=some", "limit=0", "from=x"])
@@ -589,11 +589,11 @@ def test_bad_lists(face: Face, query: str) -> None:
 
 def test_lease(face: Face) -> None:
     face.run()
-    face.handler.hung_up(0, face.jobs, face.now)
+    end_lease(0, face.jobs, face.settings, face.now)
     face.world.obey(face.now)
     assert face.world.alive == {}
-    face.handler.hung_up(0, face.jobs, face.now)
-    face.handler.hung_up(99, face.jobs, face.now)
+    end_lease(0, face.jobs, face.settings, face.now)
+    end_lease(99, face.jobs, face.settings, face.now)
 
 
 # Lists.
@@ -712,10 +712,11 @@ def test_offsets_past_the_end(face: Face) -> None:
 
 def test_follow(face: Face) -> None:
     face.submit()
-    answer = face.ask("GET", "/jobs/0/out?follow&offset=1&lease")
-    body = answer.body
+    reply = face.reply("GET", "/jobs/0/out?follow&offset=1&lease")
+    assert isinstance(reply, Reply)
+    body = reply.response.body
     assert not isinstance(body, bytes)
-    assert (answer.lease, body.watched, body.trailers) == (0, 0, "Rtot-Exit")
+    assert (reply.lease, body.watched, body.trailers) == (0, 0, "Rtot-Exit")
     assert body.pull(10) is None
     face.world.obey(face.now)
     face.jobs.output_received(0, Stream.OUT, b"hello", face.now)
@@ -741,7 +742,7 @@ def test_fail_needs_an_end_that_can_be_told(face: Face) -> None:
     face.complete()
     authorization = {"authorization": "rtot sup"}
     request = Request("GET", "/jobs/0/out?follow&fail", authorization, http_1_0=True)
-    answer = face.handler.handle(request, PEER, face.jobs, face.now)
+    answer = face.handler.handle(request, PEER, face.now)
     assert isinstance(answer, Response)
     assert answer.status == 400
 
@@ -784,9 +785,9 @@ def test_upload(face: Face) -> None:
     face.run("/jobs?stdin=open")
     answer = face.answer("POST", "/jobs/0/in?close", None)
     assert isinstance(answer, Upload)
-    assert (answer.job_id, answer.end) == (0, True)
-    assert value(face.handler.uploaded(0, 5, face.jobs)) == {"written": 5}
-    assert face.handler.uploaded(9, 5, face.jobs).status == 409
+    assert (answer.job_id, answer.close) == (0, True)
+    assert value(uploaded(0, 5, face.jobs)) == {"written": 5}
+    assert uploaded(9, 5, face.jobs).status == 409
     face.world.end(0, 0, face.now)
     assert face.ask("POST", "/jobs/0/in").status == 409
     face.run()
@@ -796,13 +797,13 @@ def test_upload(face: Face) -> None:
 def test_kill(face: Face) -> None:
     face.run()
     wait = face.answer("POST", "/jobs/0/kill")
-    assert isinstance(wait, Wait)
+    assert isinstance(wait, StopWait)
     face.world.obey(face.now)
-    assert not face.handler.is_over(wait, 0, face.jobs)
+    assert not wait.changed(0)
     face.jobs.expire(at(1.02))
     face.world.obey(at(1.02))
-    assert face.handler.is_over(wait, 0, face.jobs)
-    answer = face.handler.resume(wait, face.jobs, face.now)
+    assert wait.changed(0)
+    answer = wait.answer()
     assert isinstance(answer, Response)
     assert value(answer) == {
         "signal": "SIGTERM",
@@ -826,7 +827,7 @@ def test_kill(face: Face) -> None:
 def test_signals(face: Face, query: str, signal: Signals, grace: float | None) -> None:
     job = face.run()
     answer = face.answer("POST", f"/jobs/0/kill{query}")
-    assert isinstance(answer, Wait)
+    assert isinstance(answer, StopWait)
     assert answer.deadline == 1.0 + (grace or 0.0) + 60.0
     face.world.obey(face.now)
     assert job.status == int(signal)
@@ -1008,15 +1009,16 @@ def test_a_path_may_be_encoded(face: Face) -> None:
 def test_an_address_that_guesses_is_told_to_wait(face: Face) -> None:
     for _ in range(20):
         assert face.ask("GET", "/", authorization="rtot guess").status == 401
-    answer = face.ask("GET", "/")
-    assert answer.status == 429
-    assert header(answer, "Retry-After") == "1"
-    assert answer.anonymous
+    reply = face.reply("GET", "/")
+    assert isinstance(reply, Reply)
+    assert reply.response.status == 429
+    assert header(reply.response, "Retry-After") == "1"
+    assert reply.anonymous
 
 
 def test_how_long_it_has_been_up(face: Face) -> None:
     face.now = at(3.5)
-    face.handler = Handler(face.settings, Authenticator((SECRET,)), at(1.25))
+    face.handler = Handler(face.settings, Authenticator((SECRET,)), face.jobs, at(1.25))
     assert value(face.ask("GET", "/ping"))["ping"][0]["uptime"] == "2.25s"
 
 
@@ -1028,7 +1030,7 @@ def test_a_wait_ends_when_it_said(face: Face, target: str) -> None:
     face.now = at(7)
     method, _, path = target.partition(" ")
     wait = face.answer(method, path, b"echo" if method == "POST" else b"")
-    assert isinstance(wait, Wait)
+    assert isinstance(wait, JobsWait)
     assert wait.deadline == 11.0
 
 
@@ -1038,7 +1040,7 @@ def test_a_wait_ends_when_it_said(face: Face, target: str) -> None:
 def test_a_receipt_is_waited_for_beyond_the_grace(face: Face, query: str, deadline: float) -> None:
     face.run()
     wait = face.answer("POST", f"/jobs/0/kill{query}")
-    assert isinstance(wait, Wait)
+    assert isinstance(wait, StopWait)
     assert wait.deadline == deadline
 
 
@@ -1075,8 +1077,8 @@ def test_the_length_of_a_label(face: Face) -> None:
 def test_the_length_of_a_body_that_nobody_wants(face: Face) -> None:
     for length, wanted in ((65536, True), (65537, False)):
         request = Request("GET", "/jobs", {"host": "a", "authorization": "rtot sup"}, length, None)
-        answer = face.handler.handle(request, PEER, face.jobs, face.now)
-        assert (answer == NeedBody(65536)) == wanted
+        answer = face.handler.handle(request, PEER, face.now)
+        assert (isinstance(answer, NeedBody) and answer.limit == 65536) == wanted
         assert wanted or (isinstance(answer, Response) and answer.status == 413)
 
 

@@ -1,61 +1,87 @@
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtot.http.query import BadParameterError, Query
+from rtot.http.query import BadParameterError, Parameter, Query, choice, duration, flag, number
 
-KNOWN = frozenset({"a", "b"})
+TEXT = Parameter("t", "a text", str)
+TEXTS = Parameter("ts", "texts", str, repeatable=True)
+FLAG = flag("f")
+NUMBER = number("n")
+COUNT = number("c", 1)
+DURATION = duration("d")
+CHOICE = choice("ch", "this", "that")
+KNOWN = (TEXT, TEXTS, FLAG, NUMBER, COUNT, DURATION, CHOICE)
 
 
 def test_values() -> None:
-    query = Query("a=1&a=2&b=x%20y+z", KNOWN)
-    assert query.all("a") == ("1", "2")
-    assert query.one("b") == "x y z"
-    assert query.all("c") == ()
-    assert query.one("c") is None
-    assert "a" in query
-    assert "c" not in query
+    query = Query("ts=1&ts=2&t=x%20y+z&n=012&c=1&d=1m&ch=that", KNOWN)
+    assert query.all(TEXTS) == ("1", "2")
+    assert query.get(TEXT) == "x y z"
+    assert (query.get(NUMBER), query.get(COUNT), query.get(DURATION)) == (12, 1, 60.0)
+    assert query.get(CHOICE) == "that"
+    assert TEXT in query
+    assert query
+
+
+def test_what_is_not_given() -> None:
+    query = Query("", KNOWN)
+    assert query.all(TEXTS) == ()
+    assert query.get(TEXT) is None
+    assert query.get(NUMBER, 7) == 7
+    assert TEXT not in query
+    assert not query
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("", False), ("a", True), ("a=1", True), ("a=true", True), ("a=0", False)]
-)
-def test_flags(text: str, value: bool) -> None:
-    assert Query(text, KNOWN).flag("a") is value
-
-
-def test_numbers() -> None:
-    query = Query("a=12&b=1m", KNOWN)
-    assert query.integer("a") == 12
-    assert query.integer("c") is None
-    assert query.duration("b") == 60
-    assert query.duration("c") is None
-
-
-@pytest.mark.parametrize(
-    ("text", "ask", "message"),
+    ("text", "value"),
     [
-        ("c=1", str, "c: no such parameter here"),
-        ("a=1&a=2", lambda q: q.one("a"), "a: given more than once"),
-        ("a=maybe", lambda q: q.flag("a"), "a: want 1 or 0"),
-        ("a=-1", lambda q: q.integer("a"), "a: want a number"),
-        ("a=" + "9" * 19, lambda q: q.integer("a"), "a: want a number"),
-        ("a=soon", lambda q: q.duration("a"), "a: 'soon' is not a duration"),
-        ("&".join(["a=1"] * 1001), str, "query: more than 1000 parameters"),
+        ("", None),
+        *((f"f{value}", True) for value in ("", "=", "=1", "=true", "=yes")),
+        *((f"f={value}", False) for value in ("0", "false", "no")),
     ],
 )
-def test_errors_name_the_parameter(text: str, ask: Callable[[Query], object], message: str) -> None:
+def test_flags(text: str, value: bool | None) -> None:
+    assert Query(text, KNOWN).get(FLAG) is value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x=1", "x: no such parameter here"),
+        ("T=1", "T: no such parameter here"),
+        ("t=1&t=2", "t: given more than once"),
+        ("t=&t=", "t: given more than once"),
+        ("f=maybe", "f: want 1 or 0"),
+        ("n=-1", "n: want a number"),
+        ("n=\u0661", "n: want a number"),
+        ("n=", "n: want a number"),
+        ("n=" + "9" * 19, "n: want a number"),
+        ("c=0", "c: want at least 1"),
+        ("d=soon", "d: 'soon' is not a duration"),
+        ("ch=those", "ch: want this or that"),
+        ("%0a=1", "\ufffd: no such parameter here"),
+        ("y" * 300, "y" * 200 + ": no such parameter here"),
+        ("&".join(["ts=1"] * 1001), "query: more than 1000 parameters"),
+    ],
+)
+def test_errors_name_the_parameter(text: str, message: str) -> None:
     with pytest.raises(BadParameterError) as caught:
-        ask(Query(text, KNOWN))
+        Query(text, KNOWN)
     assert str(caught.value).startswith(message)
+
+
+def test_a_thousand_values() -> None:
+    assert Query("&".join(["ts=1"] * 1000), KNOWN).all(TEXTS) == ("1",) * 1000
+    assert Query("n=" + "9" * 18, KNOWN).get(NUMBER) == 10**18 - 1
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40))
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
-        Query(text, KNOWN).all("a")
+        Query(text, KNOWN).all(TEXTS)
     except BadParameterError as error:
         message = str(error)
     else:
@@ -64,5 +90,6 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
 
 
 def test_nothing_between_two_ampersands_is_nothing() -> None:
-    query = Query("&a=1&&b=%20+x&", frozenset({"a", "b"}))
-    assert (query.one("a"), query.one("b"), list(query)) == ("1", "  x", ["a", "b"])
+    a: tuple[Parameter[Any], ...] = (TEXT, TEXTS)
+    query = Query("&t=1&&ts=%20+x&", a)
+    assert (query.get(TEXT), query.all(TEXTS)) == ("1", ("  x",))

@@ -2,11 +2,10 @@ import json
 import os
 import select
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtot.system.log import Log, escape, json_line, redact, text_line
+from rtot.system.log import Log, escape, json_line, text_line
 from tests.world import at
 
 
@@ -36,20 +35,6 @@ def test_every_line_is_one_bounded_line(text: str) -> None:
         assert line[:-1].isprintable()
         assert len(line) < 20_000
     assert json.loads(json_line(at(0), "info", "x", a=text))["a"] == text[:500]
-
-
-@pytest.mark.parametrize(
-    ("target", "shown"),
-    [
-        ("/jobs", "/jobs"),
-        ("/jobs?wait=5&lease", "/jobs?wait=5&lease"),
-        ("/jobs?env=PW=x&arg=x&label=l", "/jobs?env=...&arg=...&label=l"),
-        ("/jobs?secret=x&e%6ev=x&secret", "/jobs?...&...&..."),
-        ("/jobs?", "/jobs?"),
-    ],
-)
-def test_values_that_may_be_secret_are_left_out(target: str, shown: str) -> None:
-    assert redact(target) == shown
 
 
 def test_long_texts_are_cut() -> None:
@@ -104,7 +89,7 @@ def test_what_strangers_cause_is_told_now_and_then() -> None:
     for seconds in (0, 0.5, 10):
         for _ in range(100):
             log.request(
-                at(seconds), "192.0.2.1:5", "GET", "/jobs?arg=x", 401, 10, 0.1, anonymous=True
+                at(seconds), "192.0.2.1:5", "GET", "/jobs?arg=...", 401, 10, 0.1, anonymous=True
             )
         log.request(at(seconds), "192.0.2.1:5", "GET", "/jobs", 200, 10, 0.1, anonymous=False)
     log.rarely(at(11), "no TLS", peer="192.0.2.1:5")
@@ -154,15 +139,6 @@ def test_which_failures_count_as_failed_authentication() -> None:
     assert lines[0]["seconds"] == 0.123457
     os.close(reader)
     os.close(writer)
-
-
-def test_values_that_are_no_secret_are_told() -> None:
-    target = (
-        "/jobs?after=1&close=2&cwd=3&fail=4&fields=5&follow=6&from=7&grace=8&label=9&launcher=10"
-        "&lease=11&limit=12&offset=13&signal=14&state=15&stdin=16&timeout=17&tree=18&until=19"
-        "&wait=20"
-    )
-    assert redact(target) == target
 
 
 def test_texts_of_just_the_length() -> None:

@@ -1,0 +1,104 @@
+"""What changes a job that is there: kill, stdin, timeout, DELETE; and the end of the server."""
+
+from signal import Signals
+
+from rtot.api.answers import Answer, Ask, RefusalError, Upload, json, no_content
+from rtot.api.job_json import DEFAULT_FIELDS
+from rtot.api.listing import all_jobs, asked_selection
+from rtot.api.parameters import CLOSE, GRACE, SIGNAL, TIMEOUT_AFTER, TREE
+from rtot.api.reading import existing, parse_job_id, show_job
+from rtot.api.waits import StopWait, receipt
+from rtot.clock import Now
+from rtot.config import Settings
+from rtot.http.errors import error
+from rtot.http.messages import Response
+from rtot.http.query import BadParameterError
+from rtot.jobs.job import Job
+from rtot.jobs.table import JobTable
+
+# Signals that end a process in common use. After any other nobody expects a KILL.
+_ENDING = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL})
+# A stop is sure to be over so long after its grace, in seconds.
+_STOPPED = 60.0
+_NOBODY: dict[str, dict[int, str]] = {"signalled": {}, "escalated": {}, "surviving": {}}
+
+
+def kill(ask: Ask) -> Answer:
+    """Signal the job's processes, and answer when they are gone."""
+    signal = ask.query.get(SIGNAL, Signals.SIGTERM)
+    grace = ask.query.get(GRACE)
+    if grace is None and signal in _ENDING:
+        grace = ask.settings.grace
+    job = _unfinished(ask)
+    stop = ask.jobs.kill(job, ask.now, signal, grace, tree=ask.query.get(TREE, True))
+    if stop is not None:
+        return StopWait(stop, ask.now.monotonic + (grace or 0.0) + _STOPPED)
+    if grace is None:
+        raise RefusalError(error(409, "job has not started", "there is nobody to signal"))
+    return receipt(signal, _NOBODY)
+
+
+def set_timeout(ask: Ask) -> Answer:
+    """Let the job end some time after its start."""
+    after = ask.query.get(TIMEOUT_AFTER)
+    if after is None:
+        raise BadParameterError("after", "is missing")
+    job = _unfinished(ask)
+    ask.jobs.set_timeout(job, after, ask.now)
+    return show_job(200, job, (*DEFAULT_FIELDS, "timeout"), (), ask.jobs)
+
+
+def write_stdin(ask: Ask) -> Answer:
+    """Hand the body to the job's stdin."""
+    job = existing(ask)
+    if not job.options.stdin_open or job.over:
+        raise RefusalError(upload_refused(job.id, 0))
+    return Upload(job.id, ask.query.get(CLOSE, False))
+
+
+def uploaded(job_id: int, count: int, jobs: JobTable) -> Response:
+    """All of an upload, `count` bytes, was handed to the job's stdin, or it was closed."""
+    if jobs.get(job_id) is None:
+        return error(409, "job is gone", f"job {job_id} was deleted after {count} bytes")
+    return json(200, f'{{"written":{count}}}\n')
+
+
+def upload_refused(job_id: int, count: int) -> Response:
+    """The job does not take any more of the upload."""
+    return error(409, "stdin is closed", f"job {job_id} has no open stdin ({count} bytes sent)")
+
+
+def end_lease(job_id: int, jobs: JobTable, settings: Settings, now: Now) -> None:
+    """The client that had a lease on the job went away."""
+    job = jobs.get(job_id)
+    if job is not None and not job.over:
+        jobs.kill(job, now, Signals.SIGTERM, settings.grace)
+
+
+def forget(ask: Ask) -> Answer:
+    """Kill the job and forget it."""
+    job = ask.jobs.get(parse_job_id(ask.word))
+    if job is None:
+        return json(404, '{"error":"no such job"}\n')
+    ask.jobs.forget(job, ask.now, tree=ask.query.get(TREE, True))
+    return no_content()
+
+
+def forget_many(ask: Ask) -> Answer:
+    """Kill all jobs that are meant, and forget them."""
+    selection = asked_selection(ask)
+    ask.jobs.forget_all([j for j in all_jobs(ask.jobs, 0) if selection.takes(j)], ask.now)
+    return no_content()
+
+
+def end_server(ask: Ask) -> Answer:
+    """End all jobs, and then the server."""
+    ask.jobs.shut_down(ask.now)
+    return no_content()
+
+
+def _unfinished(ask: Ask) -> Job:
+    job = existing(ask)
+    if job.over:
+        raise RefusalError(error(409, "job is complete", f"job {job.id} has ended already"))
+    return job

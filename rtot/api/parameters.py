@@ -1,0 +1,93 @@
+"""Every parameter that any route takes: its name, what values it has, who may see them.
+
+The routes name the ones they take. The log shows a value only where a parameter says so:
+what a job is given (`arg`, `env`) is the submitter's, and what does not exist may be anything,
+a misplaced secret among it.
+"""
+
+from signal import Signals
+
+from rtot.api.job_json import ALL_FIELDS
+from rtot.config import parse_duration
+from rtot.http.query import Parameter, choice, duration, flag, number
+
+
+def _parse_env(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals or "\0" in text:
+        raise ValueError("want NAME=VALUE")
+    if name.startswith("RTOT_"):
+        raise ValueError("names that start with RTOT_ are rtot's own")
+    return name, value
+
+
+def _parse_argument(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a NUL byte cannot be passed")
+    return text
+
+
+def _parse_directory(text: str) -> str:
+    if not text.startswith("/") or "\0" in text:
+        raise ValueError("want an absolute path")
+    return text
+
+
+def _parse_label(text: str) -> str:
+    if not 0 < len(text) <= 255:
+        raise ValueError("want 1 to 255 characters")
+    return text
+
+
+def _parse_timeout(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds == 0:
+        raise ValueError("want more than nothing")
+    return seconds
+
+
+def _parse_fields(text: str) -> tuple[str, ...]:
+    names = dict.fromkeys(text.split(","))
+    return ALL_FIELDS if "*" in names else tuple(names)
+
+
+def _parse_signal(text: str) -> Signals:
+    try:
+        if text.isascii() and text.isdigit():
+            return Signals(int(text))
+        name = text.upper()
+        return Signals[name if name.startswith("SIG") else f"SIG{name}"]
+    except (KeyError, ValueError):
+        raise ValueError("want a name as TERM, or a number") from None
+
+
+# Of a job that is submitted.
+ARG = Parameter("arg", "an argument of the script", _parse_argument, True, shown=False)
+ENV = Parameter("env", "NAME=VALUE", _parse_env, True, shown=False)
+CWD = Parameter("cwd", "an absolute path", _parse_directory)
+LABEL = Parameter("label", "1 to 255 characters", _parse_label, repeatable=True)
+TIMEOUT = Parameter("timeout", "a duration of more than nothing", _parse_timeout)
+STDIN = choice("stdin", "open", "null")
+LAUNCHER = Parameter("launcher", "the name of a launcher", str)
+LEASE = flag("lease")
+
+# Of an answer that shows jobs.
+FIELDS = Parameter("fields", "names of fields, joined by commas, or *", _parse_fields)
+WAIT = duration("wait")
+UNTIL = choice("until", "all", "any")
+STATE = Parameter("state", "new, running or complete", str)
+SELECTED_LABEL = Parameter("label", "a label", str, repeatable=True)
+FROM = number("from")
+LIMIT = number("limit", 1)
+
+# Of an output, or of what is to be written to a job.
+OFFSET = number("offset")
+FOLLOW = flag("follow")
+FAIL = flag("fail")
+CLOSE = flag("close")
+
+# Of the end of a job.
+SIGNAL = Parameter("signal", "a name, such as TERM, or a number", _parse_signal)
+GRACE = duration("grace")
+TREE = flag("tree")
+TIMEOUT_AFTER = duration("after")

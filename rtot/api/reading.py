@@ -1,0 +1,165 @@
+"""GET of one job, of its output and of its events."""
+
+from rtot.api.answers import (
+    TEXT_TYPE,
+    Answer,
+    Ask,
+    RefusalError,
+    Reply,
+    json,
+    no_content,
+    unsatisfiable,
+)
+from rtot.api.job_json import DEFAULT_FIELDS, whole
+from rtot.api.listing import json_array
+from rtot.api.parameters import FAIL, FIELDS, FOLLOW, LEASE, OFFSET
+from rtot.api.streams import EXIT, EventsBody, JsonBody, OutputBody, Position, exit_field
+from rtot.api.waits import JobsWait, asked_wait
+from rtot.http.errors import JSON_TYPE, error
+from rtot.http.messages import Headers, Request, Response
+from rtot.http.query import BadParameterError
+from rtot.http.ranges import UnsatisfiableError, parse_range
+from rtot.jobs.job import Job
+from rtot.jobs.output import Stream, UnreadableError
+from rtot.jobs.table import JobTable
+from rtot.text import string
+
+_LONGEST_NUMBER = 18
+_NO_JOBS = '{"jobs":[]}\n'
+
+
+def show(ask: Ask) -> Answer:
+    """A job, after a while if that was asked for."""
+    jobs = ask.jobs
+    fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
+    wait, headers = asked_wait(ask)
+    job_id = parse_job_id(ask.word)
+    job = jobs.get(job_id)
+    if job is None:
+        return json(404, _NO_JOBS)
+    if wait is None or job.over:
+        return show_job(None, job, fields, headers, jobs)
+
+    def answer() -> Response:
+        job = jobs.get(job_id)
+        if job is None:
+            return json(404, _NO_JOBS)
+        return show_job(None, job, fields, headers, jobs)
+
+    return JobsWait(jobs, {job_id}, ask.now.monotonic + wait, answer)
+
+
+def show_job(
+    status: int | None, job: Job, fields: tuple[str, ...], headers: Headers, jobs: JobTable
+) -> Response:
+    """The job as JSON. Without a `status` that tells whether it is complete."""
+    if job.over:
+        headers = (*headers, (EXIT, exit_field(job)))
+    try:
+        text = whole(job, fields, jobs.script_path(job))
+    except UnreadableError:
+        message = f"the output of job {job.id} cannot be read any more"
+        return error(500, "unreadable output", message)
+    return Response(
+        status or (200 if job.over else 202),
+        (JSON_TYPE, ("Location", f"/jobs/{job.id}"), *headers),
+        JsonBody(json_array(iter([job]), fields, jobs))
+        if text is None
+        else f'{{"jobs":[{text}]}}\n'.encode(),
+    )
+
+
+def out(ask: Ask) -> Answer:
+    """The job's stdout."""
+    return _output(ask, Stream.OUT)
+
+
+def err(ask: Ask) -> Answer:
+    """The job's stderr."""
+    return _output(ask, Stream.ERR)
+
+
+def _output(ask: Ask, stream: Stream) -> Answer:
+    request, query = ask.request, ask.query
+    offset = query.get(OFFSET, 0)
+    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE, False)
+    for name, given in (("fail", fail), ("lease", lease)):
+        if given and not follow:
+            raise BadParameterError(name, "goes with follow")
+    if fail and request.http_1_0:
+        # Its bodies end with the connection, so that a broken one looks whole.
+        raise BadParameterError("fail", "needs HTTP/1.1")
+    job = existing(ask)
+    size = job.output.size(stream)
+    ended: Headers = ((EXIT, exit_field(job)),) if job.over else ()
+    headers: Headers = (TEXT_TYPE, ("Accept-Ranges", "bytes"), *ended)
+    if offset > size and (job.over or not follow):
+        raise RefusalError(unsatisfiable(size, *ended))
+    if follow:
+        body = OutputBody(ask.jobs, job, stream, offset, None, fail=fail)
+        leased = job.id if lease and not job.over else None
+        return Reply(Response(200, headers, body), lease=leased)
+    try:
+        # A Range is for GET alone (RFC 9110, 14.2).
+        ranged = request.method == "GET" and OFFSET not in query
+        wanted = _wanted_range(request, size) if ranged else None
+    except UnsatisfiableError:
+        raise RefusalError(unsatisfiable(size, *ended)) from None
+    if wanted is None:
+        return Response(200, headers, OutputBody(ask.jobs, job, stream, offset, size))
+    start, end = wanted
+    total = str(size) if job.over else "*"
+    headers = (*headers, ("Content-Range", f"bytes {start}-{end - 1}/{total}"))
+    return Response(206, headers, OutputBody(ask.jobs, job, stream, start, end))
+
+
+def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
+    text = request.headers.get("range")
+    if text is None or request.headers.get("if-range") is not None:
+        return None
+    return parse_range(text, size)
+
+
+def events(ask: Ask) -> Answer:
+    """The job's story, in the format that the client likes better."""
+    headers = ask.request.headers
+    follow = ask.query.get(FOLLOW, False)
+    job = existing(ask)
+    last = headers.get("last-event-id")
+    try:
+        position = Position.parse(last) if last else Position()
+    except ValueError as bad:
+        raise RefusalError(error(400, "invalid header", f"Last-Event-ID: {bad}")) from None
+    if position.out > job.output.out_size or position.err > job.output.err_size:
+        message = "Last-Event-ID: this job has had no such event"
+        raise RefusalError(error(400, "invalid header", message))
+    if position.states == 3 and position.out == job.output.out_size:
+        # What an EventSource takes as the word not to come back.
+        return no_content()
+    from rtot.http.lists import quality
+
+    accept = headers.get("accept")
+    # Of two that are wanted as much, the one that is named more exactly.
+    ndjson = quality(accept, "application/x-ndjson") > quality(accept, "text/event-stream")
+    kind = "application/x-ndjson" if ndjson else "text/event-stream"
+    ended: Headers = ((EXIT, exit_field(job)),) if job.over else ()
+    body = EventsBody(ask.jobs, job, position, follow=follow, sse=not ndjson)
+    return Response(200, (("Content-Type", kind), *ended), body)
+
+
+def parse_job_id(text: str) -> int:
+    """The job number in a path."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER):
+        quoted = string(text[:200])
+        raise RefusalError(error(400, "invalid job number", f"what is {quoted}?"))
+    return int(text)
+
+
+def existing(ask: Ask) -> Job:
+    """The job in the path, or a refusal."""
+    job_id = parse_job_id(ask.word)
+    job = ask.jobs.get(job_id)
+    if job is None:
+        raise RefusalError(error(404, "no such job", f"there is no job {job_id}"))
+    return job

@@ -1,0 +1,172 @@
+"""The routes, as data: what may be asked for, with which parameters, and who answers.
+
+Everything that is said about a route is said here. From this one table come dispatch, 404,
+405 with Allow, the errors of parameters, and which values the log shows.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from rtot.api import control, listing, reading, server, submission
+from rtot.api.answers import Answer, Ask
+from rtot.api.parameters import (
+    ARG,
+    CLOSE,
+    CWD,
+    ENV,
+    FAIL,
+    FIELDS,
+    FOLLOW,
+    FROM,
+    GRACE,
+    LABEL,
+    LAUNCHER,
+    LEASE,
+    LIMIT,
+    OFFSET,
+    SELECTED_LABEL,
+    SIGNAL,
+    STATE,
+    STDIN,
+    TIMEOUT,
+    TIMEOUT_AFTER,
+    TREE,
+    UNTIL,
+    WAIT,
+)
+from rtot.http.query import Parameter
+
+
+class Body(Enum):
+    """What becomes of a request's body."""
+
+    UNREAD = auto()
+    """Whoever has no secret may not send one: the answer is the connection's last."""
+    UNUSED = auto()
+    """It is read and thrown away, so that the connection can go on."""
+    SCRIPT = auto()
+    """It is read whole."""
+    STREAMED = auto()
+    """It is handed on as it comes."""
+
+
+class Access(Enum):
+    """Who may ask."""
+
+    ANYBODY = auto()
+    SECRET = auto()
+    """Whoever has a secret."""
+
+
+class Route(NamedTuple):
+    """One method of one path. A segment `{…}` of the path stands for any word.
+
+    HEAD is asked of the route for GET.
+    """
+
+    method: str
+    path: str
+    call: Callable[[Ask], Answer]
+    parameters: tuple[Parameter[Any], ...] = ()
+    body: Body = Body.UNUSED
+    access: Access = Access.SECRET
+
+
+ROUTES = (
+    Route("GET", "/", server.links),
+    Route("DELETE", "/", control.end_server),
+    Route("GET", "/ping", server.ping, body=Body.UNREAD, access=Access.ANYBODY),
+    Route(
+        "GET",
+        "/jobs",
+        listing.list_jobs,
+        (STATE, SELECTED_LABEL, FIELDS, WAIT, UNTIL, FROM, LIMIT),
+    ),
+    Route(
+        "POST",
+        "/jobs",
+        submission.submit,
+        (ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, LAUNCHER, FIELDS, WAIT, LEASE),
+        Body.SCRIPT,
+    ),
+    Route("DELETE", "/jobs", control.forget_many, (STATE, SELECTED_LABEL)),
+    Route("GET", "/jobs/{id}", reading.show, (FIELDS, WAIT)),
+    Route("DELETE", "/jobs/{id}", control.forget, (TREE,)),
+    Route("GET", "/jobs/{id}/out", reading.out, (OFFSET, FOLLOW, FAIL, LEASE)),
+    Route("GET", "/jobs/{id}/err", reading.err, (OFFSET, FOLLOW, FAIL, LEASE)),
+    Route("GET", "/jobs/{id}/events", reading.events, (FOLLOW,)),
+    Route("POST", "/jobs/{id}/in", control.write_stdin, (CLOSE,), Body.STREAMED),
+    Route("POST", "/jobs/{id}/kill", control.kill, (SIGNAL, GRACE, TREE)),
+    Route("POST", "/jobs/{id}/timeout", control.set_timeout, (TIMEOUT_AFTER,)),
+)
+
+
+class _Place:
+    """Where paths lead that begin with the same segments."""
+
+    __slots__ = ("any_word", "methods", "words")
+
+    def __init__(self) -> None:
+        self.words: dict[str, _Place] = {}
+        self.any_word: _Place | None = None
+        self.methods: dict[str, Route] = {}
+
+
+def _add(root: _Place, route: Route) -> None:
+    place = root
+    for segment in route.path.split("/")[1:]:
+        if segment.startswith("{"):
+            place.any_word = place.any_word or _Place()
+            place = place.any_word
+        else:
+            place = place.words.setdefault(segment, _Place())
+    assert route.method not in place.methods, route
+    place.methods[route.method] = route
+
+
+_ROOT = _Place()
+for _route in ROUTES:
+    _add(_ROOT, _route)
+_SHOWN = frozenset(p.name for r in ROUTES for p in r.parameters if p.shown)
+_HIDDEN = frozenset(p.name for r in ROUTES for p in r.parameters if not p.shown)
+
+
+def find(path: str) -> tuple[dict[str, Route], str]:
+    """The routes of a path by method, none for a path that leads nowhere.
+
+    And the word in the place of `{…}`, empty for none.
+    """
+    segments = path.split("/")[1:]
+    if "%" in path:
+        from urllib.parse import unquote
+
+        segments = [unquote(segment, errors="replace") for segment in segments]
+    place: _Place | None = _ROOT
+    word = ""
+    for segment in segments:
+        assert place is not None
+        exact = place.words.get(segment)
+        if exact is None:
+            place, word = place.any_word, segment
+            if place is None:
+                return {}, ""
+        else:
+            place = exact
+    assert place is not None
+    return place.methods, word
+
+
+def redact(target: str) -> str:
+    """A target for the log: the values of parameters that may be anybody's secret left out."""
+    path, mark, query = target.partition("?")
+    if not mark:
+        return target
+    return path + mark + "&".join(map(_redact_parameter, query.split("&")))
+
+
+def _redact_parameter(text: str) -> str:
+    name, equals, _ = text.partition("=")
+    if name in _SHOWN or not text:
+        return text
+    return f"{name}=..." if name in _HIDDEN and equals else "..."

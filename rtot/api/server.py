@@ -1,0 +1,20 @@
+"""GET / and /ping: what the server itself has to tell."""
+
+from rtot.api.answers import Answer, Ask, Reply, json
+from rtot.text import format_duration, strings
+
+
+def links(ask: Ask) -> Answer:
+    """Where everything is, and which launchers there are."""
+    text = '{"links":{"jobs":"/jobs{?state}","jobs.by_id":"/jobs/{jobs.id}","ping":"/ping"}'
+    if ask.settings.launchers:
+        names = tuple(name for name, _ in ask.settings.launchers)
+        text += f',"launchers":{strings(names)}'
+    return json(200, f"{text}}}\n")
+
+
+def ping(ask: Ask) -> Answer:
+    """Whether the server is there. `/ping` is the original's."""
+    uptime = format_duration(int((ask.now.monotonic - ask.started.monotonic) * 1e9))
+    text = f'{{"ping":[{{"message":"still here","uptime":"{uptime}"}}]}}\n'
+    return Reply(json(200, text), anonymous=True)

@@ -1,0 +1,96 @@
+"""What an answer waits for: jobs that are to complete, or a job that is being ended."""
+
+import re
+from collections.abc import Callable, Mapping
+from signal import Signals
+
+from rtot.api.answers import Ask, json
+from rtot.api.job_json import processes
+from rtot.api.parameters import WAIT
+from rtot.http.messages import Headers, Response
+from rtot.jobs.stop import Stop
+from rtot.jobs.table import JobTable
+
+
+class JobsWait:
+    """Until one of the jobs (or for `until_all` each of them) is complete or gone."""
+
+    __slots__ = ("_answer", "_jobs", "_until_all", "_waiting", "deadline", "lease", "topics")
+
+    def __init__(
+        self,
+        jobs: JobTable,
+        job_ids: set[int],
+        deadline: float,
+        answer: Callable[[], Response],
+        *,
+        until_all: bool = True,
+        lease: int | None = None,
+    ) -> None:
+        self._jobs = jobs
+        self._waiting = job_ids
+        self._answer = answer
+        self._until_all = until_all
+        self.topics = tuple(job_ids)
+        self.deadline = deadline
+        self.lease = lease
+
+    def changed(self, job_id: int) -> bool:
+        job = self._jobs.get(job_id)
+        if job is not None and not job.over:
+            return False
+        self._waiting.discard(job_id)
+        return not self._until_all or not self._waiting
+
+    def answer(self) -> Response:
+        return self._answer()
+
+
+class StopWait:
+    """Until the stop of a job is over."""
+
+    __slots__ = ("_stop", "deadline", "lease", "topics")
+
+    def __init__(self, stop: Stop, deadline: float) -> None:
+        self._stop = stop
+        self.topics: tuple[int, ...] = (stop.job_id,)
+        self.deadline = deadline
+        self.lease: int | None = None
+
+    def changed(self, job_id: int) -> bool:
+        return self._stop.over
+
+    def answer(self) -> Response:
+        stop = self._stop
+        found = {
+            "signalled": stop.signalled,
+            "escalated": stop.escalated,
+            "surviving": stop.surviving,
+        }
+        return receipt(stop.signal, found)
+
+
+def receipt(signal: Signals, found: Mapping[str, Mapping[int, str]]) -> Response:
+    """What became of a kill: the processes of each kind by pid and command."""
+    lists = "".join(f',"{kind}":{processes(those)}' for kind, those in found.items())
+    return json(200, f'{{"signal":"{signal.name}"{lists}}}\n')
+
+
+def asked_wait(ask: Ask) -> tuple[float | None, Headers]:
+    """How many seconds the client would wait, None for not at all; and what to say of it.
+
+    By `?wait`, or Prefer of RFC 7240.
+    """
+    wait = ask.query.get(WAIT)
+    if wait is not None:
+        return wait, ()
+    prefer = ask.request.headers.get("prefer")
+    if prefer is None:
+        return None, ()
+    from rtot.http.lists import parse_list
+
+    for preference in parse_list(prefer):
+        # What is not understood is ignored (RFC 7240, 2).
+        if preference.name == "wait" and re.fullmatch("[0-9]{1,9}", preference.value):
+            return float(preference.value), (("Preference-Applied", f"wait={preference.value}"),)
+    return None, ()

@@ -1,0 +1,17 @@
+"""Which jobs a list or a bulk delete means."""
+
+from typing import NamedTuple
+
+from rtot.jobs.job import SHOWN, Job
+
+
+class Selection(NamedTuple):
+    """Jobs in this state, as the world is told it, that have all of these labels."""
+
+    state: str | None = None
+    labels: frozenset[str] = frozenset()
+
+    def takes(self, job: Job) -> bool:
+        if self.state is not None and SHOWN[job.state] != self.state:
+            return False
+        return not self.labels or self.labels <= set(job.options.labels)

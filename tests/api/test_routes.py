@@ -1,0 +1,70 @@
+"""The table of routes: where paths lead, and what the log may show of them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rtot.api.routes import ROUTES, Route, find, redact
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_is_found_at_its_path(route: Route) -> None:
+    routes, word = find(route.path.replace("{id}", "some"))
+    assert routes[route.method] is route
+    assert word == ("some" if "{" in route.path else "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/x", "//", "/jobs/", "/jobs/1/", "/jobs/1/x", "/jobs/1/out/", "/ping/", "jobs", "*"],
+)
+def test_paths_that_lead_nowhere(path: str) -> None:
+    methods = {"GET", "DELETE"} if path == "/jobs/" else set()
+    assert set(find(path)[0]) == methods
+
+
+def test_a_word_may_be_encoded() -> None:
+    assert find("/jobs/%31%2F/out")[1] == "1/"
+    assert find("/%6a%6Fbs")[0] == find("/jobs")[0]
+    assert find("/jobs%2F1")[0] == {}
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_the_reference_names_every_route_and_its_parameters(route: Route) -> None:
+    path = route.path.replace("{id}", "ID").replace("/err", "/out")
+    (row,) = re.findall(rf"^\| `{route.method} {path}[`?].*$", README, re.MULTILINE)
+    missing = {p.name for p in route.parameters if not re.search(rf"[`?]{p.name}[=`]", row)}
+    assert missing == set()
+
+
+def test_parameters_of_a_route_differ() -> None:
+    for route in ROUTES:
+        names = [parameter.name for parameter in route.parameters]
+        assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("/jobs", "/jobs"),
+        ("/jobs?wait=5&lease", "/jobs?wait=5&lease"),
+        ("/jobs?env=PW=x&arg=x&label=l", "/jobs?env=...&arg=...&label=l"),
+        ("/jobs?secret=x&e%6ev=x&secret", "/jobs?...&...&..."),
+        ("/jobs?", "/jobs?"),
+    ],
+)
+def test_values_that_may_be_secret_are_left_out(target: str, shown: str) -> None:
+    assert redact(target) == shown
+
+
+def test_values_that_are_no_secret_are_told() -> None:
+    target = (
+        "/jobs?after=1&close=2&cwd=3&fail=4&fields=5&follow=6&from=7&grace=8&label=9&launcher=10"
+        "&lease=11&limit=12&offset=13&signal=14&state=15&stdin=16&timeout=17&tree=18&until=19"
+        "&wait=20"
+    )
+    assert redact(target) == target
