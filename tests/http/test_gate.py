@@ -42,6 +42,7 @@ def both_ways(data: bytes, settings: Settings = SETTINGS) -> object:
         f"GET HTTP://LOCALHOST HTTP/1.1\r\n{HOST}\r\n",
         "GET https://[::1]:8457?x HTTP/1.1\r\nHost: [::1]:8457\r\n\r\n",
         "GET http://a/ HTTP/1.0\r\n\r\n",
+        f"ACL / HTTP/1.1\r\n{HOST}\r\n",
         f"M-SEARCH /*'!~$&();=:@,+ HTTP/1.1\r\n{HOST}X.Y|z: \t caf\xc3\xa9 \t\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: [::1]:8457\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: 0.0.0.0=5000\r\n\r\n",
@@ -207,6 +208,20 @@ def test_what_decides_something_may_be_said_once(name: str) -> None:
 )
 def test_what_is_wrong_with_a_header(line: str, why: str) -> None:
     assert both_ways(f"GET / HTTP/1.1\r\n{line}\r\n\r\n".encode()) == (400, why)
+
+
+@pytest.mark.parametrize("end", ["\n", "x\n", "\t\n", "x\x0c\n", "\n\n"])
+def test_a_line_ends_in_cr_lf(end: str) -> None:
+    why = (400, "a line that does not end in CR LF")
+    assert both_ways(f"GET / HTTP/1.1{end}".encode()) == why
+    assert both_ways(f"GET / HTTP/1.1\r\n{HOST}X: ab{end}\r\n".encode()) == why
+    assert both_ways(f"GET / HTTP/1.1\r\n{HOST}{end}".encode()) == why
+
+
+@pytest.mark.parametrize(("target", "host"), [("a", "b"), ("b", "a"), ("a", "a:80")])
+def test_a_target_of_another_host(target: str, host: str) -> None:
+    head = f"GET http://{target}/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    assert both_ways(head) == (400, "a target of another host than Host")
 
 
 def test_a_few_blank_lines_are_a_mistake_and_more_are_none() -> None:
@@ -406,6 +421,20 @@ def test_trailers_of_just_the_size() -> None:
     for length, outcome in ((100, 103), (101, (431, "trailers over the size of a head"))):
         trailers = b"X: " + b"y" * (length - 7) + b"\r\n\r\n"
         assert walk_every_way(b"0\r\n" + trailers, 9, settings) == outcome
+
+
+def test_trailers_that_do_not_end() -> None:
+    settings = Settings(max_head=100)
+    for length, outcome in ((100, None), (101, (431, "trailers over the size of a head"))):
+        trailers = b"X: " + b"y" * (length - 3)
+        assert walk_every_way(b"0\r\n" + trailers, 9, settings) == outcome
+
+
+def test_lines_that_take_all_that_they_may() -> None:
+    settings = Settings(max_body=99)
+    assert walk_every_way(b"1\r\nx\r\n" * 33, 100, settings) is None
+    refusal = (413, "a body that is mostly chunk lines")
+    assert walk_every_way(b"1\r\nx\r\n" * 33 + b"1\r\n", 100, settings) == refusal
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(100, 33), (None, 49)])
