@@ -2,15 +2,15 @@
 
 from signal import Signals
 
-from rtot.api.answers import NeedBody, Reply, Upload
+from rtot.api.answers import Answer, NeedBody
 from rtot.api.auth import Authenticator
-from rtot.api.control import uploaded
+from rtot.api.exchange import Exchange, Record, next_exchange
+from rtot.api.exchange import State as Phase
 from rtot.api.handler import Handler
-from rtot.api.waits import JobsWait, StopWait
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.connection import HttpConnection, State
-from rtot.http.messages import Request, Response
+from rtot.http.messages import Request
 from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
 from rtot.jobs.job import Job, Usage
 from rtot.jobs.output import Stream
@@ -160,6 +160,23 @@ class PaperConnection(HttpConnection):
         super().refuse(status, why, now)
 
 
+class PaperHandler(Handler):
+    """It remembers what it was asked."""
+
+    def __init__(self, settings: Settings, jobs: JobTable) -> None:
+        super().__init__(settings, Authenticator((SECRET,)), jobs, at(0))
+        self.asked: list[Request] = []
+        """Each request as it was seen last: with its body, if that was wanted."""
+
+    def handle(self, request: Request, peer: str, now: Now) -> Answer:
+        self.asked.append(request)
+        return super().handle(request, peer, now)
+
+    def go_on(self, needed: NeedBody, body: bytes, now: Now) -> Answer:
+        self.asked[-1] = self.asked[-1]._replace(body=body)
+        return super().go_on(needed, body, now)
+
+
 class PaperServer:
     """Connection, handler and job table together, bytes in and bytes out.
 
@@ -172,17 +189,14 @@ class PaperServer:
         self.disk = MemoryDisk()
         self.jobs = JobTable(self.settings, self.disk)
         self.processes = PaperProcesses(self.jobs)
-        self.handler = Handler(self.settings, Authenticator((SECRET,)), self.jobs, at(0))
+        self.handler = PaperHandler(self.settings, self.jobs)
         self.now = at(1)
         self.connection = PaperConnection(self.settings, self.now)
         self.output = b""
         self.answered: list[str] = []
         """The method of each request that was answered; GET for what was no request."""
-        self.asked: list[Request] = []
-        """Each request as the handler saw it last: with its body, if that was wanted."""
-        self._responding = False
-        self._needed: NeedBody | None = None
-        self.upload: Upload | None = None
+        self.records: list[Record] = []
+        self.exchange: Exchange | None = None
 
     def receive(self, data: bytes) -> None:
         """The client sends; empty: it has nothing more to say."""
@@ -196,54 +210,33 @@ class PaperServer:
         while True:
             self._advance()
             self.processes.obey(self.now)
-            self.jobs.take_changes()
-            progress = self._flush()
-            if not progress and not self.connection.has_work and self.upload is None:
-                return
-            if self.upload is not None and not self._pump(self.upload):
+            for job_id in self.jobs.take_changes():
+                if self.exchange is not None and job_id in self.exchange.topics:
+                    self.exchange.changed(job_id, self.now)
+            if self.exchange is not None and self.exchange.deadline is not None:
+                self.exchange.expire(at(self.exchange.deadline))
+            if not self._flush() and not self.connection.has_work:
                 return
 
     def _advance(self) -> None:
-        while (request := self.connection.next_request(self.now)) is not None:
-            needed, self._needed = self._needed, None
-            if needed is not None:
-                self.asked.pop()
-            self.asked.append(request)
-            if needed is None:
-                answer = self.handler.handle(request, PEER, self.now)
-            else:
-                assert request.body is not None
-                answer = self.handler.go_on(needed, request.body, self.now)
-            if isinstance(answer, JobsWait | StopWait):
-                answer = answer.answer()
-            match answer:
-                case Reply():
-                    self.connection.respond(answer.response, self.now)
-                case Response():
-                    self.connection.respond(answer, self.now)
-                case NeedBody():
-                    self._needed = answer
-                    self.connection.read_body(answer.limit, self.now)
-                case Upload():
-                    self.connection.stream_body(self.now)
-                    self.upload = answer
-
-    def _pump(self, upload: Upload) -> bool:
-        """Throw away what arrives of an upload; whether there was any."""
-        piece = self.connection.next_piece(1 << 16, self.now)
-        if self.connection.state is not State.STREAMING:
-            self.upload = None
-        elif piece is None:
-            self.upload = None
-            self.connection.respond(uploaded(upload.job_id, 0, self.jobs), self.now)
-        return self.upload is None or bool(piece) or self.connection.has_work
+        if self.exchange is not None and self.exchange.state is Phase.RESPONDING:
+            return
+        if self.exchange is None:
+            self.exchange = next_exchange(self.handler, self.connection, PEER, self.now)
+        if self.exchange is not None:
+            self.exchange.advance(self.now)
+            if self.exchange.state is Phase.RESPONDING:
+                self.answered.append("GET" if (r := self.connection.request) is None else r.method)
 
     def _flush(self) -> bool:
+        """Whether there was anything to do."""
+        exchange = self.exchange
+        if exchange is not None and exchange.state is not Phase.RESPONDING:
+            exchange.begin(self.now)
+            if exchange.state is Phase.RESPONDING:
+                request = self.connection.request
+                self.answered.append(request.method if request is not None else "GET")
         progress = False
-        if self.connection.state is State.RESPONDING and not self._responding:
-            self._responding = True
-            request = self.connection.request
-            self.answered.append(request.method if request is not None else "GET")
         while pieces := self.connection.data_to_send(self.now):
             progress = True
             for piece in pieces:
@@ -252,7 +245,11 @@ class PaperServer:
                 else:
                     self.output += piece
             self.connection.sent(sum(map(len, pieces)), self.now)
-        self._responding = self.connection.state is State.RESPONDING
+        responding = exchange is not None and exchange.state is Phase.RESPONDING
+        if exchange is not None and responding and self.connection.state is not State.RESPONDING:
+            self.records.append(exchange.complete(self.now))
+            self.exchange = None
+            return True
         return progress or self.connection.has_more_to_send
 
 

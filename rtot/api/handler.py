@@ -32,7 +32,7 @@ class Handler:
         self, settings: Settings, authenticator: Authenticator, jobs: JobTable, started: Now
     ) -> None:
         self.jobs = jobs
-        self._settings = settings
+        self.settings = settings
         self._authenticator = authenticator
         self._started = started
 
@@ -61,7 +61,7 @@ class Handler:
         if refused is not None:
             return refused
         query = Query(request.query, route.parameters)
-        ask = Ask(request, word, query, self.jobs, self._settings, self._started, now)
+        ask = Ask(request, word, query, self.jobs, self.settings, self._started, now)
         if request.body is None and route.body is Body.UNUSED:
             return NeedBody(_UNUSED_BODY, lambda _, now: route.call(ask._replace(now=now)))
         return route.call(ask)
@@ -81,7 +81,7 @@ class Handler:
         if encoding is not None and encoding.lower() != "identity":
             return error(415, "unsupported content encoding", "send the body as it is")
         if request.body is None and route.body in _WHOLE:
-            limit = self._settings.max_body if route.body is Body.SCRIPT else _UNUSED_BODY
+            limit = self.settings.max_body if route.body is Body.SCRIPT else _UNUSED_BODY
             if request.content_length is not None and request.content_length > limit:
                 return error(413, "body too large", f"a body may have {limit} bytes")
         return None

@@ -30,13 +30,13 @@ def exit_field(job: Job) -> str:
 class JsonBody:
     """A body of pieces, as an iterator makes them. Empty pieces are pauses."""
 
-    __slots__ = ("_pieces", "length", "trailers", "watched")
+    __slots__ = ("_pieces", "length", "topic", "trailers")
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
         self.length: int | None = None
         self.trailers = ""
-        self.watched: int | None = None
+        self.topic: int | None = None
 
     def pull(self, limit: int) -> bytes | End:
         pulled = []
@@ -63,8 +63,8 @@ class OutputBody:
         "_offset",
         "_stream",
         "length",
+        "topic",
         "trailers",
-        "watched",
     )
 
     def __init__(
@@ -89,7 +89,7 @@ class OutputBody:
         self._fail = fail
         self.length = None if end is None else end - offset
         self.trailers = EXIT if end is None else ""
-        self.watched = job.id if end is None else None
+        self.topic = job.id if end is None else None
 
     def pull(self, limit: int) -> bytes | FileSpan | End | None:
         if self._jobs.get(self._job.id) is not self._job:
@@ -159,8 +159,8 @@ class EventsBody:
         "_position",
         "_sse",
         "length",
+        "topic",
         "trailers",
-        "watched",
     )
 
     def __init__(
@@ -175,7 +175,7 @@ class EventsBody:
         self._index = _first_untold(job, position)
         self.length: int | None = None
         self.trailers = EXIT
-        self.watched: int | None = job.id if follow else None
+        self.topic: int | None = job.id if follow else None
 
     def pull(self, limit: int) -> bytes | End | None:
         if self._jobs.get(self._job.id) is not self._job:

@@ -19,7 +19,7 @@ from rtot.config import Settings
 from rtot.http.errors import RETRY, error
 from rtot.http.gate import RefusedError
 from rtot.http.incoming import RequestReader
-from rtot.http.messages import Request, Response
+from rtot.http.messages import Request, Response, Topic
 from rtot.http.outgoing import Piece, ResponseWriter
 from rtot.http.response_head import REASONS
 
@@ -154,10 +154,10 @@ class HttpConnection:
         return self._writer.body is not None and self._writer.yielded
 
     @property
-    def watched(self) -> int | None:
-        """The job whose changes bring more of the response."""
+    def topic(self) -> Topic | None:
+        """What the rest of the response waits for, if it does."""
         body = self._writer.body
-        return body.watched if body is not None else None
+        return body.topic if body is not None else None
 
     @property
     def room(self) -> int:

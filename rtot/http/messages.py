@@ -12,6 +12,8 @@ from rtot.storage import FileSpan
 
 Header = tuple[str, str]
 Headers = tuple[Header, ...]
+# What a body waits for. Whoever makes bodies knows what the numbers mean.
+Topic = int
 
 
 class Request(NamedTuple):
@@ -56,18 +58,18 @@ class Body(Protocol):
     """A response body that is pulled.
 
     `length` is the exact number of bytes still to come, None where that is not known.
-    `trailers` names the fields that the end may bring. `watched` is the job whose changes
-    bring more after *nothing yet*.
+    `trailers` names the fields that the end may bring. `topic` is what brings more after
+    *nothing yet*.
     """
 
     length: int | None
     trailers: str
-    watched: int | None
+    topic: Topic | None
 
     def pull(self, limit: int) -> bytes | FileSpan | End | None:
         """The next at most `limit` bytes.
 
-        None: nothing yet, pull again when the watched job has changed. Empty bytes: nothing
+        None: nothing yet, pull again when there is news of the topic. Empty bytes: nothing
         so far, but pull again without waiting, there was much to look through.
         """
 

@@ -126,7 +126,7 @@ class Children:
             try:
                 self._bury(exit, now)
             except Exception as failure:
-                self._log.confess(failure, now)
+                self._log.bug(failure, now)
 
     def _bury(self, exit: Exit, now: Now) -> None:
         job_id = self._leaders.pop(exit.pid, None)
@@ -154,7 +154,7 @@ class Children:
             try:
                 self._carry_out(command, now)
             except Exception as failure:
-                self._log.confess(failure, now)
+                self._log.bug(failure, now)
 
     def _signal(self, signals: list[Signal]) -> None:
         """All of a turn's signals together: each look for processes is one at all there are."""
@@ -204,7 +204,7 @@ class Children:
                 case NotStartedError():
                     self._jobs.not_started(job, str(failure), now)
                 case _:
-                    self._log.confess(failure, now)
+                    self._log.bug(failure, now)
                     self._jobs.not_started(job, "internal server error", now)
             return
         pipes.close_theirs()

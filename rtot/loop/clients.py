@@ -1,24 +1,21 @@
 """The clients' side of the loop: connections accepted, requests handed on, answers sent.
 
-It moves bytes between sockets and connections, requests between connections and the
-handler, and wakes those whose answer waits for a job. The selector is the server's; here it
-is only told for which sockets, and for what, it is to look.
+It moves bytes between sockets and connections, gives every exchange its turn, and wakes
+those that wait for a job. The selector is the server's; here it is only told for which
+sockets, and for what, it is to look.
 """
 
 import selectors
-from collections.abc import Iterable
 
-from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
-from rtot.api.control import end_lease, upload_refused, uploaded
+from rtot.api.exchange import Record, next_exchange
+from rtot.api.exchange import State as Phase
 from rtot.api.handler import Handler
-from rtot.api.routes import redact
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
 from rtot.http.connection import HttpConnection, State
 from rtot.http.errors import RETRY, error
-from rtot.http.messages import Response
-from rtot.jobs.table import JobTable, StdinClosedError
+from rtot.jobs.table import JobTable
 from rtot.loop.client import Client
 from rtot.system.listeners import Listener
 from rtot.system.log import Log
@@ -26,6 +23,7 @@ from rtot.system.log import Log
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
 _RESTING = frozenset({State.IDLE, State.FRESH, State.LINGERING})
+_UNANSWERED = frozenset({State.HANDED, State.BODY, State.STREAMING})
 _ACCEPTS = 64
 # Each costs a millisecond of arithmetic in which nobody else is served.
 _HANDSHAKES = 4
@@ -41,8 +39,8 @@ class Clients:
     """All connected clients.
 
     The owner's duty, each turn: hand on what the selector tells (`accept`, `receive`,
-    `writable`), then call `expire`, `decide` and `flush`, in this order, with the jobs that
-    have changed; and not wait for the selector while there is `has_work`.
+    `writable`), then call `expire`, `decide`, `wake` with the jobs that have changed, and
+    `flush`, in this order; and not wait for the selector while there is `has_work`.
     """
 
     def __init__(
@@ -117,7 +115,7 @@ class Clients:
             self._receive(client, now)
         except Exception as failure:
             # What was received may be lost, and what follows it would not be what was meant.
-            self._blame_ourselves(client, failure, now)
+            self._answer_for_bug(client, failure, now)
 
     def _receive(self, client: Client, now: Now) -> None:
         if client.socket.handshaking:
@@ -154,7 +152,7 @@ class Clients:
             try:
                 self._expire(client, now)
             except Exception as failure:
-                self._blame_ourselves(client, failure, now)
+                self._answer_for_bug(client, failure, now)
             self._active[client] = None
 
     def decide(self, now: Now) -> None:
@@ -163,16 +161,19 @@ class Clients:
             try:
                 self._advance(client, now)
             except Exception as failure:
-                self._blame_ourselves(client, failure, now)
+                self._answer_for_bug(client, failure, now)
 
-    def flush(self, changes: set[int], now: Now) -> None:
-        """Wake who waits for one of these jobs, and send what clients will take."""
+    def wake(self, changes: set[int], now: Now) -> None:
+        """Tell those who wait for one of these jobs that it has changed."""
         for job_id in changes:
             for client in list(self._watchers.get(job_id, ())):
                 try:
                     self._wake(client, job_id, now)
                 except Exception as failure:
-                    self._blame_ourselves(client, failure, now)
+                    self._answer_for_bug(client, failure, now)
+
+    def flush(self, now: Now) -> None:
+        """Begin the answers that are decided, and send what clients will take."""
         active, self._active = self._active, {}
         for client in active:
             if client not in self._clients:
@@ -181,7 +182,7 @@ class Clients:
                 self._send(client, now)
                 self._end_turn(client, now)
             except Exception as failure:
-                self._blame_ourselves(client, failure, now)
+                self._answer_for_bug(client, failure, now)
 
     def wind_down(self, now: Now) -> None:
         """Finish the answers under way and close."""
@@ -211,9 +212,10 @@ class Clients:
         return False
 
     def _expire(self, client: Client, now: Now) -> None:
-        if client.wait is not None and client.wait.deadline <= now.monotonic:
-            self._resume(client, client.wait, now)
-        elif client.upload is not None and client.http.deadline is None:
+        exchange = client.exchange
+        if exchange is not None and exchange.deadline is not None:
+            exchange.expire(now)
+        elif exchange is not None and exchange.state is Phase.FEEDING and not client.http.deadline:
             # Nothing is read of it, so that its end could not be either.
             if client.socket.has_hung_up():
                 self._drop(client, now)
@@ -224,109 +226,28 @@ class Clients:
         """Take the client's next step: a request, a body, a piece of an upload."""
         if client not in self._clients:
             return
-        if client.upload is not None:
-            if client.http.state is State.STREAMING:
-                self._pump(client, client.upload, now)
-                return
-            # It has answered itself: what still comes of it is thrown away.
-            client.upload = None
-            self._watch(client, ())
-        while (request := client.http.next_request(now)) is not None:
-            if not client.asked_at:
-                client.asked_at = now.monotonic
-            needed, client.needed = client.needed, None
-            if needed is None:
-                answer = self._handler.handle(request, client.peer, now)
-            else:
-                assert request.body is not None
-                answer = self._handler.go_on(needed, request.body, now)
-            self._apply(client, answer, now)
-            if client.needed is None:
-                # There is no next request before this one's answer is through.
-                return
-
-    def _apply(self, client: Client, answer: Answer, now: Now) -> None:
-        match answer:
-            case Response():
-                self._respond(client, Reply(answer), now)
-            case Reply():
-                self._respond(client, answer, now)
-            case NeedBody():
-                client.needed = answer
-                client.http.read_body(answer.limit, now)
-            case Upload():
-                client.http.stream_body(now)
-                client.upload = answer
-                client.uploaded = 0
-                self._watch(client, (answer.job_id,))
-                self._pump(client, answer, now)
-            case wait:
-                client.wait = wait
-                client.lease = wait.lease
-                self._watch(client, wait.topics)
-
-    def _respond(self, client: Client, reply: Reply, now: Now) -> None:
-        client.wait = None
-        client.upload = None
-        client.lease = reply.lease
-        client.anonymous = reply.anonymous
-        client.http.respond(reply.response, now)
-        watched = client.http.watched
-        self._watch(client, () if watched is None else (watched,))
-        self._active[client] = None
-
-    def _resume(self, client: Client, wait: Wait, now: Now) -> None:
-        self._apply(client, wait.answer(), now)
-        self._active[client] = None
-
-    def _pump(self, client: Client, upload: Upload, now: Now) -> None:
-        """Move what has arrived of an upload into the job's stdin, as far as that has room."""
-        job = self._jobs.get(upload.job_id)
-        try:
-            if job is None:
-                raise StdinClosedError
-            if job.run is None and not job.over:
-                # It waits in the queue, and so do we.
-                client.http.pause_body()
-                return
-            room = self._jobs.stdin_room(job)
-            if not room:
-                client.http.pause_body()
-                return
-            piece = client.http.next_piece(room, now)
-            if piece is None:
-                if upload.close:
-                    self._jobs.end_stdin(job)
-                answer = uploaded(upload.job_id, client.uploaded, self._jobs)
-                self._respond(client, Reply(answer), now)
-            elif piece:
-                client.uploaded += len(piece)
-                self._jobs.write_stdin(job, piece)
-        except StdinClosedError:
-            answer = upload_refused(upload.job_id, client.uploaded)
-            self._respond(client, Reply(answer), now)
+        if client.exchange is None:
+            client.exchange = next_exchange(self._handler, client.http, client.peer, now)
+        if client.exchange is not None:
+            client.exchange.advance(now)
+            # What it waits for may come true in this very turn.
+            self._watch(client, client.exchange.topics)
 
     def _wake(self, client: Client, job_id: int, now: Now) -> None:
-        """Tell a client that waits for a job that it has changed."""
-        if client.wait is not None:
-            if client.wait.changed(job_id):
-                self._resume(client, client.wait, now)
-        elif client.upload is not None:
-            self._advance(client, now)
-            self._active[client] = None
-        elif not client.interest & _WRITE:
-            # One that is full already is told by the kernel when it has room.
+        exchange = client.exchange
+        assert exchange is not None
+        exchange.changed(job_id, now)
+        # One that is full already is told by the kernel when it has room.
+        if exchange.state is not Phase.RESPONDING or not client.interest & _WRITE:
             self._active[client] = None
 
     def _send(self, client: Client, now: Now) -> None:
         if client.socket.handshaking:
             return
+        exchange, http = client.exchange, client.http
+        if exchange is not None:
+            exchange.begin(now)
         budget = _SENT_PER_TURN
-        http = client.http
-        if http.state is State.RESPONDING and not client.answered:
-            request = http.request
-            client.answered = f"{request.method} {request.target}" if request else "- -"
-            client.sent = 0
         while pieces := http.data_to_send(now):
             if budget <= 0:
                 self._active[client] = None
@@ -337,7 +258,8 @@ class Clients:
                 return
             if not count:
                 return
-            client.sent += count
+            if exchange is not None:
+                exchange.sent += count
             budget -= count
             http.sent(count, now)
         if http.has_more_to_send:
@@ -353,8 +275,12 @@ class Clients:
         if state is State.CLOSED:
             self._drop(client, now)
             return
-        if client.answered and state is not State.RESPONDING:
-            self._log_answer(client, now)
+        exchange = client.exchange
+        if exchange is not None:
+            if exchange.state is Phase.RESPONDING and state is not State.RESPONDING:
+                self._log_answer(client.peer, exchange.complete(now), now)
+                client.exchange = exchange = None
+            self._watch(client, () if exchange is None else exchange.topics)
         if state is State.LINGERING and not client.socket.shut:
             client.socket.shut_down()
         if state in _RESTING:
@@ -376,10 +302,11 @@ class Clients:
             interest |= _WRITE
         if interest != client.interest:
             self._set_interest(client, interest)
-        # A connection that waits for a job has no deadline of its own.
-        deadline = client.wait.deadline if client.wait is not None else http.deadline
-        if not interest and client.upload is not None and deadline is None:
-            deadline = now.monotonic + _PROBE
+        deadline = http.deadline
+        if exchange is not None and deadline is None:
+            deadline = exchange.deadline
+            if not interest and exchange.state is Phase.FEEDING:
+                deadline = now.monotonic + _PROBE
         if deadline is not None:
             self._deadlines.set(client, deadline)
         else:
@@ -394,16 +321,17 @@ class Clients:
             self._selector.modify(client.socket, interest, client)
         client.interest = interest
 
-    def _watch(self, client: Client, job_ids: Iterable[int]) -> None:
+    def _watch(self, client: Client, topics: tuple[int, ...]) -> None:
         """Let the client be woken when one of these jobs changes, and by no other."""
-        for job_id in client.watched:
-            watchers = self._watchers.get(job_id)
-            if watchers is not None:
-                watchers.discard(client)
-                if not watchers:
-                    del self._watchers[job_id]
-        client.watched = tuple(job_ids)
-        for job_id in client.watched:
+        if topics == client.topics:
+            return
+        for job_id in client.topics:
+            watchers = self._watchers[job_id]
+            watchers.discard(client)
+            if not watchers:
+                del self._watchers[job_id]
+        client.topics = topics
+        for job_id in topics:
             self._watchers.setdefault(job_id, set()).add(client)
 
     def _drop(self, client: Client, now: Now) -> None:
@@ -418,39 +346,35 @@ class Clients:
             self._selector.unregister(client.socket)
         client.socket.close()
         self._watch(client, ())
-        if client.lease is not None:
-            end_lease(client.lease, self._jobs, self._settings, now)
         client.http.close(now)
-        if client.answered:
-            self._log_answer(client, now)
+        exchange, client.exchange = client.exchange, None
+        if exchange is not None:
+            self._log_answer(client.peer, exchange.lost(now), now)
 
-    def _log_answer(self, client: Client, now: Now) -> None:
-        method, _, target = client.answered.partition(" ")
-        client.answered = ""
-        client.lease = None
-        seconds = now.monotonic - client.asked_at if client.asked_at else 0.0
-        client.asked_at = 0.0
-        http = client.http
-        self._log.request(
-            *(now, client.peer, method, redact(target), http.status, client.sent, seconds),
-            anonymous=client.anonymous,
-        )
-        client.anonymous = True
+    def _log_answer(self, peer: str, record: Record | None, now: Now) -> None:
+        if record is not None:
+            self._log.request(now, peer, *record)
 
-    def _blame_ourselves(self, client: Client, failure: Exception, now: Now) -> None:
+    def _answer_for_bug(self, client: Client, failure: Exception, now: Now) -> None:
         """A bug of ours, or no more memory: the client is told if it still can be."""
-        self._log.confess(failure, now)
+        self._log.bug(failure, now)
         if client not in self._clients:
             return
+        exchange = client.exchange
+        if exchange is None or client.http.state not in _UNANSWERED:
+            self._drop(client, now)
+            return
         try:
-            if client.http.state is not State.HANDED:
-                self._drop(client, now)
-            elif isinstance(failure, MemoryError):
-                answer = error(503, "out of memory", "there is no room for this now", RETRY)
-                self._respond(client, Reply(answer), now)
+            begun = exchange.state is Phase.AWAITING_KEEP
+            if isinstance(failure, MemoryError):
+                message = "there is no room for this now"
+                exchange.answer(error(503, "out of memory", message, RETRY))
             else:
-                answer = error(500, "internal server error", "this is a bug of the server")
-                self._respond(client, Reply(answer), now)
+                exchange.answer(error(500, "internal server error", "this is a bug of the server"))
+            if begun:
+                # It was the beginning of the answer that failed.
+                exchange.begin(now)
+            self._active[client] = None
         except Exception as again:
-            self._log.confess(again, now)
+            self._log.bug(again, now)
             self._drop(client, now)

@@ -92,7 +92,7 @@ class Server:
                 self._turn(ready, now)
             except Exception as failure:
                 # Each phase has seen to its own. This is for the bug that nobody thought of.
-                self._log.confess(failure, now)
+                self._log.bug(failure, now)
             self._log.flush(now)
         self._signals.ignore()
         self._clients.close(now)
@@ -106,8 +106,9 @@ class Server:
         self._expire(now)
         self._clients.decide(now)
         self._act(now)
+        self._clients.wake(self._jobs.take_changes(), now)
         # The log tells how long an answer took, this turn's work included.
-        self._clients.flush(self._jobs.take_changes(), read_clock())
+        self._clients.flush(read_clock())
         self._start()
 
     def _patience(self, now: Now) -> float | None:
@@ -143,20 +144,20 @@ class Server:
                     case listener:
                         self._accept(listener, now)
             except Exception as failure:
-                self._log.confess(failure, now)
+                self._log.bug(failure, now)
         # Those too that came after the selector had looked: an exit counts before a deadline.
         for number in self._signals.take():
             try:
                 self._take_signal(number, now)
             except Exception as failure:
-                self._log.confess(failure, now)
+                self._log.bug(failure, now)
 
     def _expire(self, now: Now) -> None:
         try:
             self._jobs.expire(now)
             self._children.expire(now)
         except Exception as failure:
-            self._log.confess(failure, now)
+            self._log.bug(failure, now)
         self._clients.expire(now)
         if self._listen_at is not None and self._listen_at <= now.monotonic:
             self._listen(now)
@@ -183,7 +184,7 @@ class Server:
         try:
             self._children.start(job, now)
         except Exception as failure:
-            self._log.confess(failure, now)
+            self._log.bug(failure, now)
 
     def _listen(self, now: Now) -> None:
         self._listen_at = None

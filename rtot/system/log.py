@@ -105,10 +105,12 @@ class Log:
         status: int,
         sent: int,
         seconds: float,
-        *,
         anonymous: bool,
     ) -> None:
-        """A request was answered with `sent` bytes after `seconds`. `target` may be shown."""
+        """A request was answered with `sent` bytes after `seconds`. `target` may be shown.
+
+        `anonymous`: no secret was needed.
+        """
         pairs: dict[str, str | int | float] = {
             "peer": peer,
             "method": method,
@@ -130,7 +132,7 @@ class Log:
         line = json_line if self._as_json else text_line
         self._lines.append(line(now, level, message, **pairs))
 
-    def confess(self, failure: Exception, now: Now) -> None:
+    def bug(self, failure: Exception, now: Now) -> None:
         """What should never be raised was: the traceback, for it is a bug of ours.
 
         That there is no more memory is not, and no time to format anything.

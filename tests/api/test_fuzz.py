@@ -177,7 +177,7 @@ def test_like_a_plain_h11_server_or_refused_by_name(data: bytes) -> None:
     server = serve([data])
     theirs = plain(data)
     closed = b"\r\nConnection: close\r\n" in server.output
-    for index, ours in enumerate(server.asked):
+    for index, ours in enumerate(server.handler.asked):
         assert index < len(theirs)
         his = theirs[index]
         if his is None:
@@ -188,7 +188,7 @@ def test_like_a_plain_h11_server_or_refused_by_name(data: bytes) -> None:
         if ours.body is not None:
             assert ours.body == his[2]
     # It ends early by closing, or while an answer goes on for as long as its job does.
-    if len(server.asked) < len(theirs):
+    if len(server.handler.asked) < len(theirs):
         assert closed or server.connection.state is State.RESPONDING
     if why := server.connection.refused:
         assert why.startswith(REFUSALS) or why.endswith(" more than once"), why

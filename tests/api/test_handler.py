@@ -716,7 +716,7 @@ def test_follow(face: Face) -> None:
     assert isinstance(reply, Reply)
     body = reply.response.body
     assert not isinstance(body, bytes)
-    assert (reply.lease, body.watched, body.trailers) == (0, 0, "Rtot-Exit")
+    assert (reply.lease, body.topic, body.trailers) == (0, 0, "Rtot-Exit")
     assert body.pull(10) is None
     face.world.obey(face.now)
     face.jobs.output_received(0, Stream.OUT, b"hello", face.now)
@@ -953,7 +953,7 @@ def test_follow_events(face: Face) -> None:
     face.submit()
     body = face.ask("GET", "/jobs/0/events?follow").body
     assert not isinstance(body, bytes)
-    assert body.watched == 0
+    assert body.topic == 0
     data, end = pull(body)
     assert (data.count(b"\n\n"), end) == (1, None)
     face.world.obey(face.now)

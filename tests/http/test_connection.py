@@ -22,7 +22,7 @@ class Script:
         self.steps = list(steps)
         self.length = length
         self.trailers = trailers
-        self.watched: int | None = 5
+        self.topic: int | None = 5
 
     def pull(self, limit: int) -> bytes | FileSpan | End | None:
         assert limit > 0
@@ -298,7 +298,7 @@ def test_head_of_a_pulled_body(steps: tuple[bytes | End | None, ...]) -> None:
     assert (b"\r\nContent-Length: 4\r\n" in output) == isinstance(steps[-1], End)
     assert output.endswith(b"\r\n\r\n")
     assert connection.state is State.IDLE
-    assert connection.watched is None
+    assert connection.topic is None
 
 
 def test_a_small_pulled_body_has_a_length() -> None:
@@ -341,7 +341,7 @@ def test_a_followed_body_waits_without_a_deadline() -> None:
     steps = (None, None, None, b"first", None, None, b"", b"last", exit_status)
     body = Script(*steps, trailers="Rtot-Exit")
     connection.respond(Response(200, (), body), at(1))
-    assert connection.watched == 5
+    assert connection.topic == 5
     assert connection.deadline == 1 + SETTINGS.send_timeout
     output = drain(connection)
     assert b"\r\nTrailer: Rtot-Exit\r\n" in output

@@ -21,7 +21,7 @@ class Script:
         self.steps = list(steps)
         self.length = length
         self.trailers = "A"
-        self.watched: int | None = None
+        self.topic: int | None = None
 
     def pull(self, limit: int) -> bytes | FileSpan | End | None:
         return self.steps.pop(0)

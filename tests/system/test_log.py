@@ -77,7 +77,7 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     os.close(reader)
     log = Log(writer, as_json=True)
     log.warning(at(0), "x")
-    log.confess(ValueError("ours"), at(0))
+    log.bug(ValueError("ours"), at(0))
     log.flush(at(0))
     os.close(writer)
 
@@ -107,14 +107,14 @@ def test_what_strangers_cause_is_told_now_and_then() -> None:
 def test_a_bug_is_confessed_and_want_of_memory_mentioned() -> None:
     reader, writer = os.pipe()
     log = Log(writer, as_json=False)
-    log.confess(ValueError("ours"), at(0))
-    log.confess(MemoryError(), at(0))
+    log.bug(ValueError("ours"), at(0))
+    log.bug(MemoryError(), at(0))
     log.flush(at(0))
     text = read_all(reader)
     assert "ValueError: ours\n" in text
     assert 'msg="out of memory"' in text
     for _ in range(2000):
-        log.confess(ValueError("ours"), at(0))
+        log.bug(ValueError("ours"), at(0))
     log.flush(at(0))
     log.flush(at(0))
     assert read_all(reader).count("ours") <= 1001

@@ -1,0 +1,324 @@
+"""One request, from its head to the end of its answer. No I/O: between a connection and the jobs.
+
+What lives exactly as long as a request lives here and nowhere else: what its answer waits
+for, the lease on a job, the time it was asked, the bytes that were sent. A request that was
+refused before it was one (a malformed head) has an exchange too, for its answer.
+
+An answer is decided first and begun later, by `begin`: what it tells can be kept in between.
+"""
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
+from rtot.api.control import end_lease, upload_refused, uploaded
+from rtot.api.handler import Handler
+from rtot.api.routes import redact
+from rtot.clock import Now
+from rtot.http import connection
+from rtot.http.connection import HttpConnection
+from rtot.http.messages import Request, Response
+from rtot.jobs.table import StdinClosedError
+
+
+class State(Enum):
+    # Members are unique; Enum would hash a member's name, in Python, for every transition.
+    __hash__ = object.__hash__
+
+    ASKED = auto()
+    """The handler has not seen it."""
+    AWAITING_BODY = auto()
+    WAITING = auto()
+    """For jobs."""
+    FEEDING = auto()
+    """Its body goes to a job's stdin."""
+    AWAITING_KEEP = auto()
+    """The answer is decided and not begun."""
+    RESPONDING = auto()
+    OVER = auto()
+
+
+class Event(Enum):
+    __hash__ = object.__hash__
+
+    BODY_NEEDED = auto()
+    WAIT_BEGUN = auto()
+    UPLOAD_BEGUN = auto()
+    ANSWERED = auto()
+    BEGUN = auto()
+    REFUSED = auto()
+    """The connection itself has answered: it is no request, or comes too slowly."""
+    SENT = auto()
+    """All of the answer is."""
+    LOST = auto()
+    """The client is gone."""
+
+
+# Every cell that is not here is a bug of the caller and raises.
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.ASKED: {
+        Event.BODY_NEEDED: State.AWAITING_BODY,
+        Event.WAIT_BEGUN: State.WAITING,
+        Event.UPLOAD_BEGUN: State.FEEDING,
+        Event.ANSWERED: State.AWAITING_KEEP,
+        Event.REFUSED: State.RESPONDING,
+    },
+    State.AWAITING_BODY: {
+        Event.WAIT_BEGUN: State.WAITING,
+        Event.ANSWERED: State.AWAITING_KEEP,
+        Event.REFUSED: State.RESPONDING,
+    },
+    State.WAITING: {Event.ANSWERED: State.AWAITING_KEEP},
+    State.FEEDING: {Event.ANSWERED: State.AWAITING_KEEP, Event.REFUSED: State.RESPONDING},
+    # What could not be kept is answered otherwise.
+    State.AWAITING_KEEP: {Event.ANSWERED: State.AWAITING_KEEP, Event.BEGUN: State.RESPONDING},
+    State.RESPONDING: {Event.SENT: State.OVER},
+    State.OVER: {},
+}
+for _state in frozenset(State) - {State.OVER}:
+    TRANSITIONS[_state][Event.LOST] = State.OVER
+_WAITING = frozenset({State.WAITING, State.RESPONDING})
+
+
+class Record(NamedTuple):
+    """What the log tells of an answer: `seconds` since it was asked, `sent` in bytes."""
+
+    method: str
+    target: str
+    status: int
+    sent: int
+    seconds: float
+    anonymous: bool
+
+
+class _Feed:
+    """An upload, and how many bytes of it the job's stdin has got."""
+
+    __slots__ = ("count", "upload")
+
+    def __init__(self, upload: Upload) -> None:
+        self.upload = upload
+        self.count = 0
+
+
+_Data = NeedBody | Wait | _Feed | Reply | None
+# The connection has answered by itself. Whoever that is may not have shown a secret.
+_REFUSED = Reply(Response(0), anonymous=True)
+
+
+class Exchange:
+    """The owner's duty: `advance` when more of the request may have come, `changed` when one of
+    the jobs of `topics` has, `expire` at `deadline`; `begin` an answer that is decided, count
+    what is `sent`, and say when it is `complete`, or the client `lost`.
+    """
+
+    __slots__ = ("_data", "_handler", "_http", "_peer", "_request", "_since", "_state", "sent")
+
+    def __init__(
+        self,
+        handler: Handler,
+        http: HttpConnection,
+        peer: str,
+        request: Request | None,
+        now: Now,
+    ) -> None:
+        """A `request` of None: the connection has refused what was none."""
+        self._handler = handler
+        self._http = http
+        self._peer = peer
+        self._request = request
+        self._since = now.monotonic
+        self._state = State.ASKED
+        # What the state is about, None while it is about the request alone.
+        self._data: _Data = None
+        self.sent = 0
+        """How many bytes the client has taken of the answer."""
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def topics(self) -> tuple[int, ...]:
+        """The jobs whose changes it is to be told of."""
+        match self._data:
+            case None | NeedBody():
+                return ()
+            case Reply():
+                topic = self._http.topic
+                return () if topic is None else (topic,)
+            case _Feed(upload=upload):
+                return (upload.job_id,)
+            case wait:
+                return wait.topics
+
+    @property
+    def waits(self) -> bool:
+        """Whether its answer, or the rest of it, waits for a job."""
+        return self._state in _WAITING and bool(self.topics)
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call `expire` (monotonic)."""
+        match self._data:
+            case None | NeedBody() | Reply() | _Feed():
+                return None
+            case wait:
+                return wait.deadline
+
+    def advance(self, now: Now) -> None:
+        """Take the next step of the request: to the handler, its body, a piece of an upload."""
+        match self._data:
+            case None if self._request is None:
+                self._move(Event.REFUSED, _REFUSED)
+            case None:
+                assert self._request is not None
+                self._take(self._handler.handle(self._request, self._peer, now), now)
+            case NeedBody() as needed:
+                self._read_body(needed, now)
+            case _Feed() as feed:
+                self._feed(feed, now)
+            case _:
+                pass
+
+    def changed(self, topic: int, now: Now) -> None:
+        """A job of `topics` has changed or is gone."""
+        match self._data:
+            case None | NeedBody() | Reply():
+                pass
+            case _Feed() as feed:
+                self._feed(feed, now)
+            case wait:
+                if wait.changed(topic):
+                    self._take(wait.answer(), now)
+
+    def expire(self, now: Now) -> None:
+        """The time of `deadline` has come."""
+        match self._data:
+            case None | NeedBody() | Reply() | _Feed():
+                pass
+            case wait:
+                if wait.deadline <= now.monotonic:
+                    self._take(wait.answer(), now)
+
+    def answer(self, response: Response) -> None:
+        """Answer so, instead of what was decided before, if anything was."""
+        self._move(Event.ANSWERED, Reply(response))
+
+    def begin(self, now: Now) -> None:
+        """Begin the answer if one is decided: from now on there are bytes of it to be sent."""
+        if self._state is State.AWAITING_KEEP:
+            assert isinstance(self._data, Reply)
+            self._http.respond(self._data.response, now)
+            self._move(Event.BEGUN, self._data)
+
+    def complete(self, now: Now) -> Record:
+        """All of the answer is sent: what the log is to tell of it."""
+        record = self._record(now)
+        self._move(Event.SENT, None)
+        return record
+
+    def lost(self, now: Now) -> Record | None:
+        """The client is gone: what the log is to tell of an answer that was begun.
+
+        The job that was leased to the client is ended.
+        """
+        record = self._record(now) if self._state is State.RESPONDING else None
+        match self._data:
+            case None | NeedBody() | _Feed():
+                lease = None
+            case answer:
+                lease = answer.lease
+        self._move(Event.LOST, None)
+        if lease is not None:
+            end_lease(lease, self._handler.jobs, self._handler.settings, now)
+        return record
+
+    def _move(self, event: Event, data: _Data) -> None:
+        after = TRANSITIONS[self._state].get(event)
+        if after is None:
+            raise AssertionError(f"{event.name} of an exchange that is {self._state.name}")
+        self._state = after
+        self._data = data
+
+    def _take(self, answer: Answer, now: Now) -> None:
+        match answer:
+            case Response():
+                self._move(Event.ANSWERED, Reply(answer))
+            case Reply():
+                self._move(Event.ANSWERED, answer)
+            case NeedBody():
+                self._move(Event.BODY_NEEDED, answer)
+                self._http.read_body(answer.limit, now)
+                self._read_body(answer, now)
+            case Upload():
+                feed = _Feed(answer)
+                self._move(Event.UPLOAD_BEGUN, feed)
+                self._http.stream_body(now)
+                self._feed(feed, now)
+            case wait:
+                self._move(Event.WAIT_BEGUN, wait)
+
+    def _read_body(self, needed: NeedBody, now: Now) -> None:
+        request = self._http.next_request(now)
+        if request is not None:
+            assert request.body is not None
+            self._take(self._handler.go_on(needed, request.body, now), now)
+        else:
+            self._note_refusal()
+
+    def _note_refusal(self) -> None:
+        if self._http.state is connection.State.RESPONDING:
+            self._move(Event.REFUSED, _REFUSED)
+
+    def _feed(self, feed: _Feed, now: Now) -> None:
+        """Move what has arrived into the job's stdin, as far as that has room."""
+        http = self._http
+        if http.state is not connection.State.STREAMING:
+            self._note_refusal()
+            return
+        jobs, job_id = self._handler.jobs, feed.upload.job_id
+        job = jobs.get(job_id)
+        try:
+            if job is None:
+                raise StdinClosedError
+            waiting = job.run is None and not job.over
+            room = 0 if waiting else jobs.stdin_room(job)
+            if not room:
+                http.pause_body()
+                return
+            piece = http.next_piece(room, now)
+            if piece is None:
+                if feed.upload.close:
+                    jobs.end_stdin(job)
+                self._take(uploaded(job_id, feed.count, jobs), now)
+            elif piece:
+                feed.count += len(piece)
+                jobs.write_stdin(job, piece)
+            else:
+                self._note_refusal()
+        except StdinClosedError:
+            self._take(upload_refused(job_id, feed.count), now)
+
+    def _record(self, now: Now) -> Record:
+        request, reply = self._request, self._data
+        assert isinstance(reply, Reply)
+        return Record(
+            "-" if request is None else request.method,
+            "-" if request is None else redact(request.target),
+            self._http.status,
+            self.sent,
+            now.monotonic - self._since,
+            reply.anonymous,
+        )
+
+
+def next_exchange(handler: Handler, http: HttpConnection, peer: str, now: Now) -> Exchange | None:
+    """What the bytes that have arrived begin: a request, or its refusal; None for nothing yet.
+
+    Ask when the exchange before it is over.
+    """
+    request = http.next_request(now)
+    if request is None and http.state is not connection.State.RESPONDING:
+        return None
+    return Exchange(handler, http, peer, request, now)

@@ -1,0 +1,318 @@
+"""Exchanges, one event after the other: a connection, a handler and a job table, no loop."""
+
+import pytest
+
+from rtot.api.auth import Authenticator
+from rtot.api.exchange import TRANSITIONS, Event, Exchange, Record, State, next_exchange
+from rtot.api.handler import Handler
+from rtot.config import Settings
+from rtot.http import connection
+from rtot.http.connection import HttpConnection
+from rtot.http.errors import error
+from rtot.http.messages import Response
+from rtot.jobs.job import Job, Reason
+from rtot.jobs.output import Stream
+from rtot.jobs.table import STDIN_BUFFER, JobTable
+from tests.tables import drawn
+from tests.world import PEER, SECRET, MemoryDisk, PaperProcesses, at, request
+
+TABLE = drawn(
+    """
+              BODY_NEEDED   WAIT_BEGUN UPLOAD_BEGUN ANSWERED      BEGUN      REFUSED    SENT LOST
+ASKED         AWAITING_BODY WAITING    FEEDING      AWAITING_KEEP -          RESPONDING -    OVER
+AWAITING_BODY -             WAITING    -            AWAITING_KEEP -          RESPONDING -    OVER
+WAITING       -             -          -            AWAITING_KEEP -          -          -    OVER
+FEEDING       -             -          -            AWAITING_KEEP -          RESPONDING -    OVER
+AWAITING_KEEP -             -          -            AWAITING_KEEP RESPONDING -          -    OVER
+RESPONDING    -             -          -            -             -          -          OVER OVER
+OVER          -             -          -            -             -          -          -    -
+""",
+    State,
+    Event,
+)
+
+
+def test_the_table_is_the_one_that_was_drawn() -> None:
+    assert TRANSITIONS == TABLE
+
+
+class Line:
+    """One client's connection, and the exchange under way on it."""
+
+    def __init__(self, **settings: int) -> None:
+        self.settings = Settings(**settings)  # type: ignore[arg-type]
+        self.jobs = JobTable(self.settings, MemoryDisk())
+        self.processes = PaperProcesses(self.jobs)
+        self.handler = Handler(self.settings, Authenticator((SECRET,)), self.jobs, at(0))
+        self.http = HttpConnection(self.settings, at(1))
+
+    def ask(self, data: bytes) -> Exchange:
+        """What comes of these bytes."""
+        self.http.receive_data(data, at(1))
+        exchange = next_exchange(self.handler, self.http, PEER, at(1))
+        assert exchange is not None
+        exchange.advance(at(1))
+        return exchange
+
+    def send(self, exchange: Exchange) -> bytes:
+        """Begin the answer, and send what there is of it."""
+        exchange.begin(at(2))
+        output = b""
+        while pieces := self.http.data_to_send(at(2)):
+            assert all(isinstance(piece, bytes) for piece in pieces)
+            sent = b"".join(piece for piece in pieces if isinstance(piece, bytes))
+            exchange.sent += len(sent)
+            self.http.sent(len(sent), at(2))
+            output += sent
+        return output
+
+    def run(self, target: str = "/jobs") -> Job:
+        """A job that runs, submitted by somebody else."""
+        other = Line()
+        other.handler, other.jobs = self.handler, self.jobs
+        exchange = other.ask(request("POST", target, b"echo"))
+        assert other.send(exchange).startswith(b"HTTP/1.1 201 ")
+        self.processes.obey(at(1))
+        job = self.jobs.get(self.jobs.last_id)
+        assert job is not None
+        return job
+
+
+def test_an_answer_is_decided_first_and_begun_later() -> None:
+    line = Line()
+    exchange = line.ask(request("GET", "/jobs?bogus"))
+    assert exchange.state is State.AWAITING_KEEP
+    assert line.http.state is connection.State.HANDED
+    assert line.http.data_to_send(at(1)) == []
+    output = line.send(exchange)
+    assert output.startswith(b"HTTP/1.1 400 ")
+    assert exchange.state is State.RESPONDING
+    record = Record("GET", "/jobs?...", 400, len(output), 1.0, False)
+    assert exchange.complete(at(2)) == record
+    assert exchange.state is State.OVER
+
+
+def test_what_cannot_be_kept_is_answered_otherwise() -> None:
+    line = Line()
+    exchange = line.ask(request("POST", "/jobs", b"echo"))
+    assert exchange.state is State.AWAITING_KEEP
+    exchange.answer(error(507, "insufficient storage", "the disk is full"))
+    assert line.send(exchange).startswith(b"HTTP/1.1 507 ")
+    assert exchange.complete(at(3)).status == 507
+
+
+def test_nothing_has_come_yet() -> None:
+    line = Line()
+    line.http.receive_data(request("GET", "/")[:20], at(1))
+    assert next_exchange(line.handler, line.http, PEER, at(1)) is None
+
+
+def test_what_is_no_request_has_an_exchange_for_its_answer() -> None:
+    line = Line()
+    exchange = line.ask(b"\0\r\n")
+    assert exchange.state is State.RESPONDING
+    exchange.advance(at(1))
+    output = line.send(exchange)
+    assert exchange.complete(at(2)) == Record("-", "-", 400, len(output), 1.0, True)
+
+
+def test_a_body_is_read_before_it_is_answered() -> None:
+    line = Line()
+    whole = request("POST", "/jobs?label=a", b"echo hi")
+    exchange = line.ask(whole[:-3])
+    assert exchange.state is State.AWAITING_BODY
+    assert (exchange.topics, exchange.deadline, exchange.waits) == ((), None, False)
+    exchange.advance(at(1))
+    exchange.changed(0, at(1))
+    exchange.expire(at(99))
+    exchange.begin(at(1))
+    assert exchange.state is State.AWAITING_BODY
+    line.http.receive_data(whole[-3:], at(1))
+    exchange.advance(at(1))
+    assert exchange.state is State.AWAITING_KEEP
+    assert line.send(exchange).startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_body_that_nobody_wants_is_read_too() -> None:
+    line = Line()
+    whole = request("POST", "/jobs/0/kill", b"ignored")
+    exchange = line.ask(whole[:-3])
+    assert exchange.state is State.AWAITING_BODY
+    line.run()
+    line.http.receive_data(whole[-3:], at(1))
+    exchange.advance(at(1))
+    assert exchange.state is State.WAITING
+
+
+def test_a_body_that_is_refused() -> None:
+    line = Line(max_body=5)
+    head = request("POST", "/jobs", b"", ("Transfer-Encoding", "chunked"))
+    head = head.replace(b"Content-Length: 0\r\n", b"")
+    exchange = line.ask(head)
+    assert exchange.state is State.AWAITING_BODY
+    line.http.receive_data(b"6\r\n", at(1))
+    exchange.advance(at(1))
+    assert exchange.state is State.RESPONDING
+    assert line.send(exchange).startswith(b"HTTP/1.1 413 ")
+    assert exchange.complete(at(2)).anonymous
+    assert len(line.jobs) == 0
+
+
+def test_a_wait_ends_with_its_job() -> None:
+    line = Line()
+    line.run()
+    exchange = line.ask(request("GET", "/jobs/0?wait=5"))
+    assert (exchange.state, exchange.topics, exchange.deadline) == (State.WAITING, (0,), 6.0)
+    assert exchange.waits
+    exchange.changed(0, at(2))
+    exchange.advance(at(2))
+    exchange.expire(at(5.9))
+    assert exchange.state is State.WAITING
+    line.processes.end(0, 0, at(2))
+    exchange.changed(0, at(2))
+    assert exchange.state is State.AWAITING_KEEP
+    assert (exchange.topics, exchange.deadline, exchange.waits) == ((), None, False)
+    assert line.send(exchange).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_wait_ends_with_its_time() -> None:
+    line = Line()
+    line.run()
+    exchange = line.ask(request("GET", "/jobs/0?wait=5"))
+    exchange.expire(at(6))
+    assert line.send(exchange).startswith(b"HTTP/1.1 202 ")
+
+
+def test_a_follower_is_told_of_its_job_until_the_end_and_no_longer() -> None:
+    line = Line()
+    line.run()
+    exchange = line.ask(request("GET", "/jobs/0/out?follow"))
+    assert exchange.topics == ()
+    line.send(exchange)
+    assert (exchange.topics, exchange.waits) == ((0,), True)
+    line.jobs.output_received(0, Stream.OUT, b"hello", at(2))
+    exchange.changed(0, at(2))
+    assert b"hello" in line.send(exchange)
+    line.processes.end(0, 0, at(2))
+    assert b"Rtot-Exit: 0" in line.send(exchange)
+    assert exchange.topics == ()
+    exchange.complete(at(3))
+    assert line.http.state is connection.State.IDLE
+
+
+@pytest.mark.parametrize("target", ["/jobs/0/out?follow&lease", "/jobs?wait=5&lease"])
+def test_a_lease_ends_with_its_client(target: str) -> None:
+    line = Line()
+    if target.startswith("/jobs/0"):
+        line.run()
+        exchange = line.ask(request("GET", target))
+        line.send(exchange)
+    else:
+        exchange = line.ask(request("POST", target, b"echo"))
+        line.processes.obey(at(1))
+    job = line.jobs.get(0)
+    assert job is not None
+    record = exchange.lost(at(2))
+    assert (record is None) == target.startswith("/jobs?")
+    line.processes.obey(at(2))
+    assert line.processes.alive == {}
+    assert exchange.state is State.OVER
+
+
+def test_who_has_no_lease_leaves_the_job_alone() -> None:
+    line = Line()
+    job = line.run()
+    for target in ("/jobs/0?wait=9", "/jobs/0/kill?signal=CONT"):
+        exchange = Line.ask(line, request("POST" if "kill" in target else "GET", target))
+        assert exchange.lost(at(2)) is None
+        line.http = HttpConnection(line.settings, at(1))
+    line.processes.obey(at(2))
+    assert job.reason is not Reason.KILLED
+
+
+def upload(line: Line, target: str, body: bytes, size: int | None = None) -> Exchange:
+    head = request("POST", target, b"").replace(
+        b"Content-Length: 0", b"Content-Length: %d" % (len(body) if size is None else size)
+    )
+    return line.ask(head + body)
+
+
+def test_an_upload_goes_to_the_job_as_it_comes() -> None:
+    line = Line()
+    line.run("/jobs?stdin=open")
+    exchange = upload(line, "/jobs/0/in?close", b"hel", 5)
+    assert (exchange.state, exchange.topics, exchange.waits) == (State.FEEDING, (0,), False)
+    assert exchange.deadline is None
+    assert line.jobs.stdin_pending(0) == b"hel"
+    line.http.receive_data(b"lo", at(1))
+    exchange.advance(at(1))
+    exchange.advance(at(1))
+    assert line.jobs.stdin_pending(0) == b"hello"
+    assert b'{"written":5}' in line.send(exchange)
+
+
+def test_an_upload_waits_for_room_and_for_its_job() -> None:
+    line = Line()
+    exchange = line.ask(request("POST", "/jobs?stdin=open", b"cat"))
+    line.send(exchange)
+    exchange.complete(at(1))
+    line.http = HttpConnection(line.settings, at(1))
+    body = b"x" * (STDIN_BUFFER + 5)
+    exchange = upload(line, "/jobs/0/in", body)
+    # The job has not started.
+    assert line.http.deadline is None
+    line.processes.obey(at(1))
+    exchange.changed(0, at(1))
+    assert len(line.jobs.stdin_pending(0)) == STDIN_BUFFER
+    exchange.changed(0, at(1))
+    assert line.http.deadline is None
+    line.jobs.stdin_written(0, STDIN_BUFFER)
+    for _ in range(2):
+        exchange.changed(0, at(1))
+    assert b'{"written":%d}' % len(body) in line.send(exchange)
+
+
+@pytest.mark.parametrize("how", ["closed", "deleted"])
+def test_an_upload_whose_job_takes_no_more(how: str) -> None:
+    line = Line()
+    job = line.run("/jobs?stdin=open")
+    exchange = upload(line, "/jobs/0/in", b"hel", 9)
+    if how == "closed":
+        line.jobs.stdin_broken(0)
+    else:
+        line.jobs.forget(job, at(1))
+    exchange.changed(0, at(1))
+    output = line.send(exchange)
+    assert output.startswith(b"HTTP/1.1 409 ")
+    assert b"(3 bytes sent)" in output
+
+
+@pytest.mark.parametrize("rest", [b"x\r\n", b"3\r\nabcd"])
+def test_an_upload_that_is_no_body(rest: bytes) -> None:
+    line = Line()
+    line.run("/jobs?stdin=open")
+    head = request("POST", "/jobs/0/in", b"", ("Transfer-Encoding", "chunked"))
+    exchange = line.ask(head.replace(b"Content-Length: 0\r\n", b""))
+    line.http.receive_data(rest, at(1))
+    for _ in range(2):
+        exchange.advance(at(1))
+    assert exchange.state is State.RESPONDING
+    assert line.send(exchange).startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_upload_that_stalls() -> None:
+    line = Line()
+    line.run("/jobs?stdin=open")
+    exchange = upload(line, "/jobs/0/in", b"hel", 9)
+    assert line.http.deadline is not None
+    line.http.expire(at(line.http.deadline))
+    exchange.advance(at(99))
+    assert exchange.state is State.RESPONDING
+    assert line.send(exchange).startswith(b"HTTP/1.1 408 ")
+
+
+def test_what_cannot_be_is_a_bug() -> None:
+    exchange = Line().ask(request("GET", "/jobs/0/events"))
+    exchange.lost(at(1))
+    with pytest.raises(AssertionError, match="ANSWERED of an exchange that is OVER"):
+        exchange.answer(Response(200))
