@@ -78,7 +78,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.STREAMING: {Event.ANSWERED: State.RESPONDING},
     State.RESPONDING: {Event.SENT: State.IDLE, Event.SENT_LAST: State.LINGERING},
     State.LINGERING: {},
-    State.CLOSED: {Event.CLOSED: State.CLOSED},
+    State.CLOSED: {},
 }
 for _row in TRANSITIONS.values():
     _row[Event.CLOSED] = State.CLOSED

@@ -692,3 +692,16 @@ def test_a_streamed_body_in_small_pieces(size: int) -> None:
         assert held == len(body) - len(received)
         assert connection.has_work == bool(held)
     assert received == body
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_body_that_never_begins_has_its_time(whole: bool) -> None:
+    connection, _ = asked(request("POST", "/jobs", b"echo")[:-4])
+    assert connection.deadline is None
+    if whole:
+        connection.read_body(100, at(3))
+    else:
+        connection.stream_body(at(3))
+    assert connection.deadline == 3 + SETTINGS.body_timeout
+    connection.expire(at(connection.deadline))
+    assert drain(connection).startswith(b"HTTP/1.1 408 ")
