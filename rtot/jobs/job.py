@@ -20,6 +20,7 @@ class State(Enum):
 
     NEW = auto()
     STARTING = auto()
+    """Chosen to be started in this turn."""
     RUNNING = auto()
     MUTE = auto()
     """Running, with both outputs closed by the job."""
@@ -50,6 +51,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.STARTED: State.RUNNING,
         Event.DEFERRED: State.NEW,
         Event.REFUSED: State.COMPLETE,
+        Event.CANCELLED: State.COMPLETE,
     },
     State.RUNNING: {Event.OUTPUTS_CLOSED: State.MUTE, Event.EXITED: State.DRAINING},
     State.MUTE: {Event.EXITED: State.COMPLETE},
@@ -70,6 +72,7 @@ SHOWN = {
 }
 
 OVER = frozenset({State.HELD, State.COMPLETE})
+UNSTARTED = frozenset({State.NEW, State.STARTING})
 
 
 class IllegalTransitionError(Exception):

@@ -19,6 +19,7 @@ from rtot.jobs.job import (
     OVER,
     PLAIN,
     TRANSITIONS,
+    UNSTARTED,
     Event,
     IllegalTransitionError,
     Job,
@@ -59,8 +60,8 @@ class JobTable:
     """All jobs of one server.
 
     The owner's duty, each turn: report facts, call `expire` when `next_deadline` has come,
-    carry out `take_commands` and report their outcomes, wake those who wait for one of
-    `take_changes`, and start `take_job`.
+    have `take_job` choose the job to be started, carry out `take_commands` and report their
+    outcomes, wake those who wait for one of `take_changes`, and start the job that was chosen.
     """
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
@@ -168,7 +169,7 @@ class JobTable:
             job.output.remove()
             return
         self._forgotten[job.id] = job
-        if job.state is State.NEW:
+        if job.state in UNSTARTED:
             self._transition(job, Event.CANCELLED, now)
         else:
             scope = Scope.TREE if tree else Scope.GROUP
@@ -192,7 +193,7 @@ class JobTable:
         """
         if grace is not None:
             job.reason = job.reason or Reason.KILLED
-        if job.state is State.NEW:
+        if job.state in UNSTARTED:
             if grace is not None:
                 self._transition(job, Event.CANCELLED, now)
             return None
@@ -235,7 +236,7 @@ class JobTable:
             return
         self._closing = True
         for job in [*self._jobs.values()]:
-            if job.state is State.NEW:
+            if job.state in UNSTARTED:
                 job.reason = Reason.KILLED
                 self._transition(job, Event.CANCELLED, now)
             elif job.state is not State.COMPLETE:
@@ -393,9 +394,10 @@ class JobTable:
         return commands
 
     def take_job(self, now: Now) -> Job | None:
-        """The job that is to be started now, if there is one.
+        """Choose the job that is to be started in this turn, if there is one.
 
-        The outcome is `started`, `not_started` or `deferred`.
+        The outcome is `started`, `not_started` or `deferred`; none for a job that has been
+        ended before it came to that and is not STARTING any more.
         """
         if self._busy >= self._settings.max_running:
             return None

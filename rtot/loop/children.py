@@ -11,7 +11,7 @@ from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
 from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
-from rtot.jobs.job import Job, Usage
+from rtot.jobs.job import Job, State, Usage
 from rtot.jobs.output import Stream
 from rtot.jobs.stop import Signal, Survey
 from rtot.jobs.table import JobTable
@@ -185,7 +185,10 @@ class Children:
                 self._log.warning(now, text)
 
     def start(self, job: Job, now: Now) -> None:
-        """Spawn the job's process, and tell the table what came of it."""
+        """Spawn the process of a job that was chosen, and tell the table what came of it."""
+        if job.state is not State.STARTING:
+            # Ended since it was chosen.
+            return
         options = job.options
         prefix = self._settings.launcher(options.launcher) if options.launcher else ()
         argv = (*(prefix or ()), self._jobs.script_path(job), *options.args)

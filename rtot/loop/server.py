@@ -1,10 +1,11 @@
 """The loop: sole owner of the selector and of the clock.
 
-One turn has six phases: observe what the kernel has to tell, expire what is due, decide what
-requests mean, act on the world, flush what clients will take, start a job. Cores are told
-facts and asked for what they want; none of them calls back. Work in a turn is bounded for
-every descriptor, and what is left over is first in the next turn, for which nobody is waited
-for. To start a job is part of acting, and comes last because it alone takes long.
+One turn has seven phases. Observe what the kernel has to tell; expire what is due; decide
+what requests mean and which job is next; act on the world; keep what has happened; flush what
+clients will take; start the job that was chosen, last, because that alone takes long. Cores
+are told facts and asked for what they want; none of them calls back. Work in a turn is
+bounded for every descriptor. What is left over is first in the next turn, which then does not
+wait for the selector.
 """
 
 import gc
@@ -16,6 +17,7 @@ from rtot import __version__
 from rtot.api.handler import Handler
 from rtot.clock import Now
 from rtot.config import Settings
+from rtot.jobs.job import Job
 from rtot.jobs.table import JobTable
 from rtot.loop.children import Children, InputPipe, OutputPipe
 from rtot.loop.client import Client
@@ -104,12 +106,16 @@ class Server:
     def _turn(self, ready: list[tuple[selectors.SelectorKey, int]], now: Now) -> None:
         self._observe(ready, now)
         self._expire(now)
-        self._clients.decide(now)
-        self._act(now)
-        self._clients.wake(self._jobs.take_changes(), now)
-        # The log tells how long an answer took, this turn's work included.
-        self._clients.flush(read_clock())
-        self._start()
+        job = self._decide(now)
+        try:
+            self._act(now)
+            self._keep()
+            # The log tells how long an answer took, this turn's work included.
+            self._clients.flush(read_clock())
+        finally:
+            # Whatever befalls others, or it would be neither started nor waiting.
+            if job is not None:
+                self._start(job)
 
     def _patience(self, now: Now) -> float | None:
         """How long the selector may wait: until the nearest deadline, or not at all."""
@@ -167,6 +173,11 @@ class Server:
         if self._notifier.deadline is not None and self._notifier.deadline <= now.monotonic:
             self._notifier.alive(now)
 
+    def _decide(self, now: Now) -> Job | None:
+        """Have requests answered, and choose the job to be started in this turn."""
+        self._clients.decide(now)
+        return self._jobs.take_job(now)
+
     def _act(self, now: Now) -> None:
         if self._jobs.closing and self._status is None:
             self._log.info(now, "ending", request="DELETE /")
@@ -174,17 +185,17 @@ class Server:
         self._children.begin_turn()
         while commands := self._jobs.take_commands():
             self._children.carry_out(commands, now)
+        self._clients.wake(self._jobs.take_changes(), now)
 
-    def _start(self) -> None:
-        """Start a job, which takes a millisecond: nobody's answer waits for it."""
-        now = read_clock()
-        job = self._jobs.take_job(now)
-        if job is None:
-            return
+    def _keep(self) -> None:
+        """Nothing is kept: jobs live in memory. What was decided may be told."""
+
+    def _start(self, job: Job) -> None:
+        """Start the job that was chosen. That takes a millisecond: no answer waits for it."""
         try:
-            self._children.start(job, now)
+            self._children.start(job, read_clock())
         except Exception as failure:
-            self._log.bug(failure, now)
+            self._log.bug(failure, read_clock())
 
     def _listen(self, now: Now) -> None:
         self._listen_at = None

@@ -9,6 +9,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
 )
 
@@ -70,7 +71,7 @@ TABLE = drawn(
     """
          DISPATCHED DEFERRED STARTED REFUSED  CANCELLED OUTPUTS_CLOSED EXITED   DRAIN_EXPIRED
 NEW      STARTING   -        -       -        COMPLETE  -              -        -
-STARTING -          NEW      RUNNING COMPLETE -         -              -        -
+STARTING -          NEW      RUNNING COMPLETE COMPLETE  -              -        -
 RUNNING  -          -        -       -        -         MUTE           DRAINING -
 MUTE     -          -        -       -        -         -              COMPLETE -
 DRAINING -          -        -       -        -         COMPLETE       -        HELD
@@ -585,6 +586,29 @@ def test_shutdown_without_grace(table: Table) -> None:
     assert table.jobs.ended
 
 
+@pytest.mark.parametrize("how", ["kill", "forget", "shut down", "signal"])
+def test_a_job_that_is_ended_after_it_was_chosen_is_not_started(table: Table, how: str) -> None:
+    job = table.submit()
+    assert table.jobs.take_job(START) is job
+    if how == "kill":
+        assert table.jobs.kill(job, START, Signals.SIGTERM, 5.0) is None
+    elif how == "forget":
+        table.jobs.forget(job, START)
+    elif how == "shut down":
+        table.jobs.shut_down(START)
+        assert table.jobs.ended
+    else:
+        # There is nobody to get a signal that is no end.
+        assert table.jobs.kill(job, START, Signals.SIGHUP, None) is None
+        assert job.state is State.STARTING
+        return
+    assert (job.state, job.start) == (State.COMPLETE, 0)
+    # Of one that is forgotten nobody is told.
+    assert how == "forget" or job.failure == "killed before it was started"
+    assert table.disk.scripts == {}
+    assert table.jobs.take_commands() == []
+
+
 class JobTableMachine(RuleBasedStateMachine):
     """The test plays the processes, the disk and the clock; the table must keep its word."""
 
@@ -606,6 +630,7 @@ class JobTableMachine(RuleBasedStateMachine):
         self.started_in_order: list[int] = []
         self.everything: list[Job] = []
         self.keys: dict[str, Job] = {}
+        self.chosen: Job | None = None
 
     @property
     def now(self) -> Now:
@@ -642,12 +667,24 @@ class JobTableMachine(RuleBasedStateMachine):
             self.keys[key] = job
         return job
 
-    @rule(defer=st.booleans(), fail=st.booleans())
-    def act(self, defer: bool, fail: bool) -> None:
+    @rule()
+    def act(self) -> None:
         for command in self.table.take_commands():
             self.world._obey(command, self.now)
-        job = self.table.take_job(self.now)
-        if job is None:
+
+    @precondition(lambda self: self.chosen is None)
+    @rule()
+    def choose(self) -> None:
+        self.chosen = self.table.take_job(self.now)
+
+    @precondition(lambda self: self.chosen is not None)
+    @rule(defer=st.booleans(), fail=st.booleans())
+    def start(self, defer: bool, fail: bool) -> None:
+        job, self.chosen = self.chosen, None
+        assert job is not None
+        if job.state is not State.STARTING:
+            # It was ended since it was chosen.
+            assert job.over
             return
         if defer:
             self.table.deferred(job, "not now", self.now)
