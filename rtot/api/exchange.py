@@ -282,7 +282,7 @@ class Exchange:
         try:
             if job is None:
                 raise StdinClosedError
-            waiting = job.run is None and not job.over
+            waiting = job.running is None and not job.over
             room = 0 if waiting else jobs.stdin_room(job)
             if not room:
                 http.pause_body()

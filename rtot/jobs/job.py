@@ -129,7 +129,7 @@ class Stdin:
         self.state = StdinState.OPEN
 
 
-class Run:
+class Running:
     """What a job has to remember from its start until the last of its pipes is closed."""
 
     __slots__ = ("drain_at", "open", "started", "stdin", "timeout_at")
@@ -162,7 +162,7 @@ class Job:
         "output",
         "pid",
         "reason",
-        "run",
+        "running",
         "start",
         "state",
         "status",
@@ -185,7 +185,7 @@ class Job:
         self.usage: Usage | None = None
         self.timeout = options.timeout
         self.holders: Mapping[int, str] = _NOBODY
-        self.run: Run | None = None
+        self.running: Running | None = None
         self.key: str | None = None
         self.fingerprint = 0
 

@@ -25,7 +25,7 @@ from rtot.jobs.job import (
     Job,
     Options,
     Reason,
-    Run,
+    Running,
     State,
     Stdin,
     StdinState,
@@ -202,8 +202,8 @@ class JobTable:
     def set_timeout(self, job: Job, timeout: float | None, now: Now) -> None:
         """Let the job end `timeout` seconds after its start; at once if that is past."""
         job.timeout = timeout
-        if job.run is not None and job.state not in OVER:
-            job.run.timeout_at = None if timeout is None else job.run.started + timeout
+        if job.running is not None and job.state not in OVER:
+            job.running.timeout_at = None if timeout is None else job.running.started + timeout
             self._arm(job)
 
     def stdin_room(self, job: Job) -> int:
@@ -220,7 +220,7 @@ class JobTable:
     def stdin_pending(self, job_id: int) -> bytearray:
         """What is to be written to the job's stdin. To be read, not changed."""
         job = self._find(job_id)
-        stdin = job.run.stdin if job is not None and job.run is not None else None
+        stdin = job.running.stdin if job is not None and job.running is not None else None
         return stdin.pending if stdin is not None else bytearray()
 
     def end_stdin(self, job: Job) -> None:
@@ -264,9 +264,9 @@ class JobTable:
         """The job's process runs."""
         job.pid = pid
         job.start = now.wall
-        job.run = Run(now.monotonic, Stdin() if job.options.stdin_open else None)
+        job.running = Running(now.monotonic, Stdin() if job.options.stdin_open else None)
         if job.timeout is not None:
-            job.run.timeout_at = now.monotonic + job.timeout
+            job.running.timeout_at = now.monotonic + job.timeout
         self._queue.started(job, now.monotonic)
         self._transition(job, Event.STARTED, now)
         self._arm(job)
@@ -299,27 +299,27 @@ class JobTable:
     def output_closed(self, job_id: int, stream: Stream, now: Now) -> None:
         """The stream is at its end: nobody has it open for writing any more."""
         job = self._find(job_id)
-        if job is None or job.run is None:
+        if job is None or job.running is None:
             return
-        job.run.open.discard(stream)
+        job.running.open.discard(stream)
         self._changes.add(job_id)
-        if not job.run.open:
+        if not job.running.open:
             self._transition(job, Event.OUTPUTS_CLOSED, now)
 
     def exited(self, job_id: int, status: int, usage: Usage, now: Now) -> None:
         """The job's leader is gone, with that wait status."""
         job = self._find(job_id)
-        if job is None or job.run is None:
+        if job is None or job.running is None:
             return
         job.status = status
         job.usage = usage
-        if job.run.stdin is not None:
-            self._close_stdin(job, job.run.stdin)
+        if job.running.stdin is not None:
+            self._close_stdin(job, job.running.stdin)
         self._queue.ended(job_id)
-        job.run.timeout_at = None
-        job.run.drain_at = now.monotonic + self._settings.drain
+        job.running.timeout_at = None
+        job.running.drain_at = now.monotonic + self._settings.drain
         self._transition(job, Event.EXITED, now)
-        if job.run is not None:
+        if job.running is not None:
             self._arm(job)
 
     def holders_found(self, job_id: int, holders: Mapping[int, str]) -> None:
@@ -332,9 +332,9 @@ class JobTable:
     def stdin_written(self, job_id: int, count: int) -> None:
         """The pipe took the first `count` of the pending bytes."""
         job = self._find(job_id)
-        if job is None or job.run is None or job.run.stdin is None:
+        if job is None or job.running is None or job.running.stdin is None:
             return
-        stdin = job.run.stdin
+        stdin = job.running.stdin
         del stdin.pending[:count]
         self._changes.add(job_id)
         if not stdin.pending and stdin.state is StdinState.ENDING:
@@ -343,8 +343,8 @@ class JobTable:
     def stdin_broken(self, job_id: int) -> None:
         """The job closed its stdin."""
         job = self._find(job_id)
-        if job is not None and job.run is not None and job.run.stdin is not None:
-            self._close_stdin(job, job.run.stdin)
+        if job is not None and job.running is not None and job.running.stdin is not None:
+            self._close_stdin(job, job.running.stdin)
 
     def signalled(self, stop: Stop, found: dict[int, str], signal: Signals) -> None:
         """A Signal was carried out."""
@@ -360,8 +360,8 @@ class JobTable:
             job = self._find(job_id)
             # Whoever finishes a job clears its deadline.
             assert job is not None
-            assert job.run is not None
-            run = job.run
+            assert job.running is not None
+            run = job.running
             if run.timeout_at is not None and run.timeout_at <= now.monotonic:
                 run.timeout_at = None
                 job.reason = job.reason or Reason.TIMEOUT
@@ -448,7 +448,7 @@ class JobTable:
 
     def _finish(self, job: Job, now: Now) -> None:
         """Nothing more can happen to the job."""
-        job.run = None
+        job.running = None
         job.output.seal()
         self._job_deadlines.clear(job.id)
         if self._forgotten.pop(job.id, None) is not None:
@@ -471,7 +471,7 @@ class JobTable:
         self._changes.add(job.id)
 
     def _arm(self, job: Job) -> None:
-        run = job.run
+        run = job.running
         times = [t for t in (run.timeout_at, run.drain_at) if t is not None] if run else []
         if times:
             self._job_deadlines.set(job.id, min(times))
@@ -513,7 +513,7 @@ _BUSY = frozenset(State) - _QUEUED - OVER
 
 
 def _open_stdin(job: Job) -> Stdin:
-    stdin = job.run.stdin if job.run is not None else None
+    stdin = job.running.stdin if job.running is not None else None
     if stdin is None or stdin.state is not StdinState.OPEN:
         raise StdinClosedError
     return stdin

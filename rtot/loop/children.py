@@ -15,6 +15,7 @@ from rtot.jobs.job import Job, State, Usage
 from rtot.jobs.output import Stream
 from rtot.jobs.stop import Signal, Survey
 from rtot.jobs.table import JobTable
+from rtot.loop.run import Descriptor, Run
 from rtot.system.log import Log
 from rtot.system.processes import (
     READ,
@@ -23,6 +24,7 @@ from rtot.system.processes import (
     Processes,
     Target,
     TryLaterError,
+    close_pipes,
     read_pipe,
     write_pipe,
 )
@@ -33,29 +35,6 @@ _FRESH = 0.01
 _RETRY = 0.1
 # Bytes read from one pipe in a turn.
 _READ_PER_TURN = 512 * 1024
-
-
-class OutputPipe:
-    """A job's stdout or stderr, as the selector knows it once it is watched."""
-
-    __slots__ = ("fd", "job_id", "registered", "stream")
-
-    def __init__(self, fd: int, job_id: int, stream: Stream) -> None:
-        self.fd = fd
-        self.job_id = job_id
-        self.stream = stream
-        self.registered = False
-
-
-class InputPipe:
-    """A job's stdin, as the selector knows it while it is full."""
-
-    __slots__ = ("fd", "job_id", "registered")
-
-    def __init__(self, fd: int, job_id: int) -> None:
-        self.fd = fd
-        self.job_id = job_id
-        self.registered = False
 
 
 class Children:
@@ -74,11 +53,11 @@ class Children:
         self._processes = processes
         self._selector = selector
         self._log = log
-        self._leaders: dict[int, int] = {}
-        self._outputs: dict[int, dict[Stream, OutputPipe]] = {}
+        # By the id of the job; and by pid, until the process has exited.
+        self._runs: dict[int, Run] = {}
+        self._pids: dict[int, Run] = {}
         # When the selector is to be told of their outputs.
-        self._unwatched: Deadlines[int] = Deadlines()
-        self._inputs: dict[int, InputPipe] = {}
+        self._unwatched: Deadlines[Run] = Deadlines()
 
     def next_deadline(self) -> float | None:
         """When `expire` will next have something to do (monotonic)."""
@@ -86,64 +65,72 @@ class Children:
 
     def expire(self, now: Now) -> None:
         """Watch the jobs that were started a while ago and still run."""
-        for job_id in self._unwatched.due(now.monotonic):
-            self._watch(job_id, now)
+        for run in self._unwatched.due(now.monotonic):
+            self._watch(run, now)
 
     def begin_turn(self) -> None:
         """What was seen of /proc is old."""
         self._processes.look_again()
 
-    def read_output(self, pipe: OutputPipe, now: Now, *, to_the_end: bool = False) -> None:
+    def read_output(self, output: Descriptor, now: Now, *, to_the_end: bool = False) -> None:
         """Read what there is; `to_the_end`, see also whether that was all there will be."""
         size = 0
         while size < _READ_PER_TURN:
-            data = read_pipe(pipe.fd)
+            data = read_pipe(output.fd)
             if data is None:
                 return
             if not data:
-                self._close_output(pipe, now)
+                self._close_output(output, now)
                 return
             size += len(data)
-            self._jobs.output_received(pipe.job_id, pipe.stream, data, now)
+            self._jobs.output_received(output.run.job_id, Stream(output.number), data, now)
             if len(data) < READ and not to_the_end:
                 # A short read has emptied the pipe: to ask again would be to be told so.
                 return
 
-    def _close_output(self, pipe: OutputPipe, now: Now) -> None:
-        if pipe.registered:
-            self._selector.unregister(pipe.fd)
-        os.close(pipe.fd)
-        pipes = self._outputs[pipe.job_id]
-        del pipes[pipe.stream]
-        if not pipes:
-            del self._outputs[pipe.job_id]
-            self._unwatched.clear(pipe.job_id)
-        self._jobs.output_closed(pipe.job_id, pipe.stream, now)
+    def _close_output(self, output: Descriptor, now: Now) -> None:
+        run = output.run
+        self._close(output)
+        if not run.outputs:
+            self._unwatched.clear(run)
+        self._jobs.output_closed(run.job_id, Stream(output.number), now)
+
+    def _close(self, descriptor: Descriptor) -> None:
+        if descriptor.registered:
+            self._selector.unregister(descriptor.fd)
+        os.close(descriptor.fd)
+        run = descriptor.run
+        run.descriptors.remove(descriptor)
+        if run.exited and not run.descriptors:
+            del self._runs[run.job_id]
 
     def reap(self, now: Now) -> None:
         """Some child has exited."""
         for exit in self._processes.reap():
             try:
-                self._bury(exit, now)
+                self._finish_run(exit, now)
             except Exception as failure:
                 self._log.bug(failure, now)
 
-    def _bury(self, exit: Exit, now: Now) -> None:
-        job_id = self._leaders.pop(exit.pid, None)
-        if job_id is None:
+    def _finish_run(self, exit: Exit, now: Now) -> None:
+        run = self._pids.pop(exit.pid, None)
+        if run is None:
             # An orphan that became ours (as PID 1), or a child of who exec'd us.
             return
         try:
             # What it wrote is in the pipes: a job that leaves nobody behind is complete now.
-            for pipe in list(self._outputs.get(job_id, {}).values()):
-                self.read_output(pipe, now, to_the_end=True)
-            if job_id in self._outputs:
+            for output in run.outputs:
+                self.read_output(output, now, to_the_end=True)
+            if run.outputs:
                 # Somebody else still holds what is not closed now.
-                self._unwatched.clear(job_id)
-                self._watch(job_id, now)
+                self._unwatched.clear(run)
+                self._watch(run, now)
         finally:
+            run.exited = True
+            if not run.descriptors:
+                del self._runs[run.job_id]
             usage = Usage(exit.user, exit.system, exit.peak)
-            self._jobs.exited(job_id, exit.status, usage, now)
+            self._jobs.exited(run.job_id, exit.status, usage, now)
 
     def carry_out(self, commands: list[Command], now: Now) -> None:
         """Do it all, and tell the table what came of it."""
@@ -171,18 +158,21 @@ class Children:
                 found = self._processes.find(Target(stop.job_id, stop.pid, scope))
                 self._jobs.surveyed(stop, found, now)
             case FindHolders(job_id):
-                pipes = self._outputs.get(job_id, {})
-                found = self._processes.holders([pipe.fd for pipe in pipes.values()])
+                found = self._processes.holders([o.fd for o in self._outputs(job_id)])
                 self._jobs.holders_found(job_id, found)
             case CloseOutputs(job_id):
-                for pipe in list(self._outputs.get(job_id, {}).values()):
-                    self._close_output(pipe, now)
+                for output in self._outputs(job_id):
+                    self._close_output(output, now)
             case WriteStdin(job_id):
                 self._write_stdin(job_id)
             case CloseStdin(job_id):
                 self._close_stdin(job_id)
             case Report(text):
                 self._log.warning(now, text)
+
+    def _outputs(self, job_id: int) -> list[Descriptor]:
+        run = self._runs.get(job_id)
+        return [] if run is None else run.outputs
 
     def start(self, job: Job, now: Now) -> None:
         """Spawn the process of a job that was chosen, and tell the table what came of it."""
@@ -200,7 +190,7 @@ class Children:
         try:
             pid = self._processes.spawn(job.id, argv, dict(options.env), options.cwd, pipes)
         except Exception as failure:
-            pipes.close()
+            close_pipes(pipes)
             match failure:
                 case TryLaterError() | MemoryError():
                     self._jobs.deferred(job, str(failure) or "cannot allocate memory", now)
@@ -210,42 +200,40 @@ class Children:
                     self._log.bug(failure, now)
                     self._jobs.not_started(job, "internal server error", now)
             return
-        pipes.close_theirs()
-        self._leaders[pid] = job.id
-        self._outputs[job.id] = {
-            Stream.OUT: OutputPipe(pipes.out, job.id, Stream.OUT),
-            Stream.ERR: OutputPipe(pipes.err, job.id, Stream.ERR),
-        }
-        self._unwatched.set(job.id, now.monotonic + _FRESH)
-        if pipes.stdin is not None:
-            self._inputs[job.id] = InputPipe(pipes.stdin, job.id)
+        run = Run(job.id, pid, [(pipe.number, pipe.ours) for pipe in pipes])
+        self._runs[job.id] = self._pids[pid] = run
+        self._unwatched.set(run, now.monotonic + _FRESH)
         self._jobs.started(job, pid, now)
 
-    def _watch(self, job_id: int, now: Now) -> None:
+    def _watch(self, run: Run, now: Now) -> None:
         """Have the selector tell of the job's output from now on."""
-        for pipe in self._outputs.get(job_id, {}).values():
-            if pipe.registered:
+        for output in run.outputs:
+            if output.registered:
                 continue
             try:
-                self._selector.register(pipe.fd, selectors.EVENT_READ, pipe)
+                self._selector.register(output.fd, selectors.EVENT_READ, output)
             except OSError:
                 # It has no room: what the job writes waits in the pipe.
-                self._unwatched.set(job_id, now.monotonic + _RETRY)
+                self._unwatched.set(run, now.monotonic + _RETRY)
                 return
-            pipe.registered = True
+            output.registered = True
 
-    def write_input(self, pipe: InputPipe) -> None:
+    def write_input(self, stdin: Descriptor) -> None:
         """There is room in a pipe that was full."""
-        self._selector.unregister(pipe.fd)
-        pipe.registered = False
-        self._write_stdin(pipe.job_id)
+        self._selector.unregister(stdin.fd)
+        stdin.registered = False
+        self._write_stdin(stdin.run.job_id)
+
+    def _stdin(self, job_id: int) -> Descriptor | None:
+        run = self._runs.get(job_id)
+        return None if run is None else run.stdin
 
     def _write_stdin(self, job_id: int) -> None:
-        pipe = self._inputs.get(job_id)
+        stdin = self._stdin(job_id)
         pending = self._jobs.stdin_pending(job_id)
-        if pipe is None or pipe.registered or not pending:
+        if stdin is None or stdin.registered or not pending:
             return
-        written = write_pipe(pipe.fd, pending)
+        written = write_pipe(stdin.fd, pending)
         if written is None:
             self._jobs.stdin_broken(job_id)
             return
@@ -253,16 +241,14 @@ class Children:
         self._jobs.stdin_written(job_id, written)
         if more:
             try:
-                self._selector.register(pipe.fd, selectors.EVENT_WRITE, pipe)
+                self._selector.register(stdin.fd, selectors.EVENT_WRITE, stdin)
             except OSError:
                 # Nobody would tell when there is room again: better to say so than to hang.
                 self._jobs.stdin_broken(job_id)
                 return
-            pipe.registered = True
+            stdin.registered = True
 
     def _close_stdin(self, job_id: int) -> None:
-        pipe = self._inputs.pop(job_id, None)
-        if pipe is not None:
-            if pipe.registered:
-                self._selector.unregister(pipe.fd)
-            os.close(pipe.fd)
+        stdin = self._stdin(job_id)
+        if stdin is not None:
+            self._close(stdin)

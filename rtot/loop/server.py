@@ -19,10 +19,11 @@ from rtot.clock import Now
 from rtot.config import Settings
 from rtot.jobs.job import Job
 from rtot.jobs.table import JobTable
-from rtot.loop.children import Children, InputPipe, OutputPipe
+from rtot.loop.children import Children
 from rtot.loop.client import Client
 from rtot.loop.clients import Clients
 from rtot.loop.reload import Reload
+from rtot.loop.run import Descriptor
 from rtot.loop.signals import Signals
 from rtot.system.listeners import Listener, close_listeners
 from rtot.system.log import Log
@@ -141,10 +142,10 @@ class Server:
                             self._clients.receive(client, now)
                         if mask & selectors.EVENT_WRITE:
                             self._clients.writable(client, now)
-                    case OutputPipe() as pipe:
-                        self._children.read_output(pipe, now)
-                    case InputPipe() as pipe:
-                        self._children.write_input(pipe)
+                    case Descriptor(number=0) as stdin:
+                        self._children.write_input(stdin)
+                    case Descriptor() as output:
+                        self._children.read_output(output, now)
                     case Signals():
                         self._signals.drain()
                     case listener:

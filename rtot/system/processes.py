@@ -44,43 +44,27 @@ class TryLaterError(Exception):
 _PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
-class Pipes:
-    """A process's stdout and stderr and, where it was asked for, stdin: both ends of each.
+class Pipe(NamedTuple):
+    """A pipe between a process, where it is descriptor `number`, and the server."""
 
-    The owner closes them all (`close`), or those of the process once that has them
-    (`close_theirs`) and its own when they have ended.
-    """
+    number: int
+    ours: int
+    theirs: int
 
-    __slots__ = ("err", "err_write", "out", "out_write", "stdin", "stdin_read")
+    @classmethod
+    def open(cls, number: int) -> "Pipe":
+        """Raises OSError."""
+        read, write = os.pipe2(os.O_CLOEXEC)
+        ours, theirs = (write, read) if number == 0 else (read, write)
+        os.set_blocking(ours, False)
+        return cls(number, ours, theirs)
 
-    def __init__(self, *, stdin: bool) -> None:
-        """Raises OSError, having kept none."""
-        fds: list[int] = []
-        try:
-            for _ in range(3 if stdin else 2):
-                fds += os.pipe2(os.O_CLOEXEC)
-            self.out, self.out_write, self.err, self.err_write = fds[:4]
-            self.stdin_read: int | None = fds[4] if stdin else None
-            self.stdin: int | None = fds[5] if stdin else None
-            for fd in self.ours:
-                os.set_blocking(fd, False)
-        except OSError:
-            _close(fds)
-            raise
 
-    @property
-    def ours(self) -> list[int]:
-        """The server's ends."""
-        return [self.out, self.err, *([] if self.stdin is None else [self.stdin])]
-
-    def close_theirs(self) -> None:
-        _close([self.out_write, self.err_write])
-        if self.stdin_read is not None:
-            os.close(self.stdin_read)
-
-    def close(self) -> None:
-        self.close_theirs()
-        _close(self.ours)
+def close_pipes(pipes: Sequence[Pipe]) -> None:
+    """Close both ends of them."""
+    for pipe in pipes:
+        os.close(pipe.ours)
+        os.close(pipe.theirs)
 
 
 class Exit(NamedTuple):
@@ -139,15 +123,23 @@ class Processes:
         # What we ignore, exec would not set back to its default; what we handle, it does.
         self._ignored = [s for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
 
-    def open_pipes(self, *, stdin: bool) -> Pipes:
-        """The pipes of a process that is to be spawned. Raises TryLaterError."""
+    def open_pipes(self, *, stdin: bool) -> list[Pipe]:
+        """The pipes of a process that is to be spawned. Raises TryLaterError, having kept none.
+
+        The owner closes them (`close_pipes`), or has `spawn` close the process's ends and
+        closes its own when they have ended.
+        """
+        pipes: list[Pipe] = []
         try:
-            pipes = Pipes(stdin=stdin)
+            for number in (1, 2, 0) if stdin else (1, 2):
+                pipe = Pipe.open(number)
+                pipes.append(pipe)
         except OSError as error:
+            close_pipes(pipes)
             raise TryLaterError(reason(error)) from error
-        if max(pipes.ours) >= self._first_reserved:
+        if max(pipe.ours for pipe in pipes) >= self._first_reserved:
             # The rest is for clients.
-            pipes.close()
+            close_pipes(pipes)
             raise TryLaterError(os.strerror(errno.EMFILE).lower())
         return pipes
 
@@ -157,11 +149,11 @@ class Processes:
         argv: tuple[str, ...],
         env: Mapping[str, str],
         cwd: str | None,
-        pipes: Pipes,
+        pipes: Sequence[Pipe],
     ) -> int:
         """Start argv[0] in a session of its own, at the other ends of the pipes: its pid.
 
-        It is looked for in PATH if it has no slash.
+        It is looked for in PATH if it has no slash. The process's ends are closed then.
 
         Raises NotStartedError or TryLaterError.
         """
@@ -169,12 +161,9 @@ class Processes:
         for name, value in env.items():
             environ[os.fsencode(name)] = os.fsencode(value)
         environ[JOB.encode()] = b"%d" % job_id
-        stdin = self._devnull if pipes.stdin_read is None else pipes.stdin_read
-        actions = (
-            (os.POSIX_SPAWN_DUP2, stdin, 0),
-            (os.POSIX_SPAWN_DUP2, pipes.out_write, 1),
-            (os.POSIX_SPAWN_DUP2, pipes.err_write, 2),
-        )
+        # Where a pipe is stdin, its action comes after this one.
+        actions = [(os.POSIX_SPAWN_DUP2, self._devnull, 0)]
+        actions += [(os.POSIX_SPAWN_DUP2, pipe.theirs, pipe.number) for pipe in pipes]
         with contextlib.nullcontext() if cwd is None else self._inside(cwd):
             try:
                 # A launcher is looked for in PATH, a script has a path of its own.
@@ -193,6 +182,8 @@ class Processes:
             except OSError as error:
                 raise _refusal(error, f"fork/exec {argv[0]}") from error
         self._leaders.add(pid)
+        for pipe in pipes:
+            os.close(pipe.theirs)
         return pid
 
     @contextlib.contextmanager
@@ -354,8 +345,3 @@ def _refusal(error: OSError, what: str) -> NotStartedError | TryLaterError:
     if error.errno in _PASSING:
         return TryLaterError(reason(error))
     return NotStartedError(f"{what}: {reason(error)}")
-
-
-def _close(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)

@@ -708,12 +708,12 @@ class JobTableMachine(RuleBasedStateMachine):
 
     @rule(job=jobs, stream=st.sampled_from(Stream), data=st.binary(min_size=1, max_size=20))
     def write(self, job: Job, stream: Stream, data: bytes) -> None:
-        if job.run is not None and stream in job.run.open:
+        if job.running is not None and stream in job.running.open:
             self.table.output_received(job.id, stream, data, self.now)
 
     @rule(job=jobs, stream=st.sampled_from(Stream))
     def close_output(self, job: Job, stream: Stream) -> None:
-        if job.run is not None and stream in job.run.open:
+        if job.running is not None and stream in job.running.open:
             self.table.output_closed(job.id, stream, self.now)
 
     @rule(job=jobs, status=st.sampled_from([0, 256, 9, 139]))
@@ -773,7 +773,7 @@ class JobTableMachine(RuleBasedStateMachine):
             if job.over:
                 assert job.reason is not None
                 assert job.complete
-                assert (job.run is None) == (job.state is State.COMPLETE)
+                assert (job.running is None) == (job.state is State.COMPLETE)
             else:
                 assert not job.complete
 
@@ -800,8 +800,8 @@ class JobTableMachine(RuleBasedStateMachine):
                 break
             self.world.obey(self.now)
             for job in self.everything:
-                if job.run is not None and job.id not in self.world.alive:
-                    for stream in list(job.run.open):
+                if job.running is not None and job.id not in self.world.alive:
+                    for stream in list(job.running.open):
                         self.table.output_closed(job.id, stream, self.now)
             self.seconds += 0.5
             self.table.expire(self.now)
