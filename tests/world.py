@@ -11,6 +11,7 @@ from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.connection import HttpConnection, State
 from rtot.http.messages import Request
+from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
 from rtot.jobs.job import Job, Usage
 from rtot.jobs.output import Stream
@@ -187,7 +188,7 @@ class PaperServer:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.disk = MemoryDisk()
-        self.jobs = JobTable(self.settings, self.disk)
+        self.jobs = JobTable(self.settings, self.disk, MemoryArchive())
         self.processes = PaperProcesses(self.jobs)
         self.handler = PaperHandler(self.settings, self.jobs)
         self.now = at(1)

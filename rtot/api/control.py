@@ -4,7 +4,7 @@ from signal import Signals
 
 from rtot.api.answers import Answer, Ask, RefusalError, Upload, json, no_content
 from rtot.api.job_json import DEFAULT_FIELDS
-from rtot.api.listing import all_jobs, asked_selection
+from rtot.api.listing import asked_selection, matching
 from rtot.api.parameters import CLOSE, GRACE, SIGNAL, TIMEOUT_AFTER, TREE
 from rtot.api.reading import existing, parse_job_id, show_job
 from rtot.api.waits import StopWait, receipt
@@ -86,8 +86,7 @@ def forget(ask: Ask) -> Answer:
 
 def forget_many(ask: Ask) -> Answer:
     """Kill all jobs that are meant, and forget them."""
-    selection = asked_selection(ask)
-    ask.jobs.forget_all([j for j in all_jobs(ask.jobs, 0) if selection.takes(j)], ask.now)
+    ask.jobs.forget_all(list(matching(ask.jobs, asked_selection(ask))), ask.now)
     return no_content()
 
 

@@ -18,7 +18,7 @@ from rtot.clock import Now
 from rtot.http import connection
 from rtot.http.connection import HttpConnection
 from rtot.http.messages import Request, Response
-from rtot.jobs.table import StdinClosedError
+from rtot.jobs.stdin import StdinClosedError
 
 
 class State(Enum):

@@ -63,7 +63,7 @@ class Listing(NamedTuple):
         """The jobs that are to be waited for until all, or until any of them, are complete."""
         jobs, selection, first = self.jobs, self.selection, self.first
         pending = {j.id for j in jobs.unfinished() if j.id >= first and selection.takes(j)}
-        if not until_all and any(j.over and selection.takes(j) for j in all_jobs(jobs, first)):
+        if not until_all and any(j.over for j in matching(jobs, selection, first)):
             pending.clear()
         return pending
 
@@ -74,26 +74,13 @@ class Listing(NamedTuple):
         if self.limit is None:
             chosen = _chosen(self.jobs, self.selection, self.first)
         else:
-            page, after = self._page(self.limit)
-            if after is not None:
-                headers = (*headers, ("Link", f'<{_next_page(self.request, after)}>; rel="next"'))
-            chosen = iter(page)
+            look = max(self.limit, _LOOK_OF_PAGE)
+            page = self.jobs.page(self.selection, self.first, self.limit, look)
+            if page.next is not None:
+                link = f'<{_next_page(self.request, page.next)}>; rel="next"'
+                headers = (*headers, ("Link", link))
+            chosen = iter(page.jobs)
         return Response(200, headers, JsonBody(json_array(chosen, self.fields, self.jobs)))
-
-    def _page(self, limit: int) -> tuple[list[Job], int | None]:
-        """The jobs of this page, and the id at which the next one begins.
-
-        Whatever the selection, one page looks at a bounded number of jobs; the next one
-        goes on from there.
-        """
-        look = max(limit, _LOOK_OF_PAGE)
-        page: list[Job] = []
-        for index, job in enumerate(self.jobs.after(self.first, look + 1)):
-            if len(page) == limit or index == look:
-                return page, job.id
-            if self.selection.takes(job):
-                page.append(job)
-        return page, None
 
 
 def json_array(
@@ -112,29 +99,26 @@ def json_array(
     yield (b"" if before == b"," else before) + b"]}\n"
 
 
-def all_jobs(jobs: JobTable, first: int) -> Iterator[Job]:
-    """Every job from the id `first` on."""
-    while found := jobs.after(first, _LOOK):
-        yield from found
-        first = found[-1].id + 1
+def matching(jobs: JobTable, selection: Selection, first: int = 0) -> Iterator[Job]:
+    """Every job that is meant from the id `first` on."""
+    at: int | None = first
+    while at is not None:
+        page = jobs.page(selection, at, _LOOK, _LOOK)
+        yield from page.jobs
+        at = page.next
 
 
 def _chosen(jobs: JobTable, selection: Selection, first: int) -> Iterator[Job | None]:
     """The jobs that were there at the beginning, with a pause (None) after each look."""
     last = jobs.last_id
-    if selection.state in ("new", "running"):
-        # Among 100,000 complete jobs only the few others need looking at.
-        for job in jobs.unfinished():
-            if job.id >= first and jobs.get(job.id) is job and selection.takes(job):
+    at: int | None = first
+    while at is not None and at <= last:
+        page = jobs.page(selection, at, _LOOK, _LOOK)
+        for job in page.jobs:
+            # While the page is told, jobs may be forgotten and change their state.
+            if job.id <= last and jobs.get(job.id) is job and selection.takes(job):
                 yield job
-        return
-    while found := jobs.after(first, _LOOK):
-        for job in found:
-            if job.id > last:
-                return
-            if selection.takes(job) and jobs.get(job.id) is job:
-                yield job
-        first = found[-1].id + 1
+        at = page.next
         yield None
 
 

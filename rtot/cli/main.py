@@ -12,6 +12,7 @@ from rtot.api.auth import Authenticator
 from rtot.api.handler import Handler
 from rtot.cli.flags import UsageError, parse
 from rtot.config import Settings, SetupError, share_descriptors
+from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.table import JobTable
 from rtot.loop.reload import Reload
 from rtot.loop.server import Server, read_clock
@@ -80,7 +81,7 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
     settings = _settings(options)
     started = read_clock()
     authenticator = Authenticator(secrets)
-    jobs = JobTable(settings, spool)
+    jobs = JobTable(settings, spool, MemoryArchive())
     server = Server(
         settings,
         signals,

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from rtot.jobs.output import Output, Stream
+from rtot.jobs.stdin import Stdin
 
 
 class State(Enum):
@@ -110,23 +111,6 @@ class Usage(NamedTuple):
     user: int
     system: int
     peak: int
-
-
-class StdinState(Enum):
-    OPEN = auto()
-    ENDING = auto()
-    """The end was asked for and comes when what is pending is written."""
-    CLOSED = auto()
-
-
-class Stdin:
-    """What has been sent to a job's standard input and not yet been taken by the pipe."""
-
-    __slots__ = ("pending", "state")
-
-    def __init__(self) -> None:
-        self.pending = bytearray()
-        self.state = StdinState.OPEN
 
 
 class Running:

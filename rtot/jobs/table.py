@@ -6,15 +6,15 @@ do goes out as commands that are data (`Signal`, `Survey`, …). Time is an argu
 about a job that nobody knows any more is no error: the world is slower than a DELETE.
 """
 
-import bisect
-from collections import deque
 from collections.abc import Iterable, Mapping
 from signal import Signals
 
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
+from rtot.jobs.archive import Archive, JobsById, Page, merge
 from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
+from rtot.jobs.endings import Endings
 from rtot.jobs.job import (
     OVER,
     PLAIN,
@@ -27,17 +27,15 @@ from rtot.jobs.job import (
     Reason,
     Running,
     State,
-    Stdin,
-    StdinState,
     Usage,
 )
 from rtot.jobs.output import Output, Stream
 from rtot.jobs.queue import Queue
+from rtot.jobs.retention import Retention
+from rtot.jobs.selection import Selection
+from rtot.jobs.stdin import Stdin, StdinClosedError
 from rtot.jobs.stop import Scope, Signal, Stop, Survey
 from rtot.storage import Storage
-
-# How much a job's stdin may have pending before its sender has to wait.
-STDIN_BUFFER = 64 * 1024
 
 
 class QueueFullError(Exception):
@@ -52,10 +50,6 @@ class KeyConflictError(Exception):
     """The idempotency key belongs to another request."""
 
 
-class StdinClosedError(Exception):
-    """The job has no open stdin."""
-
-
 class JobTable:
     """All jobs of one server.
 
@@ -64,43 +58,47 @@ class JobTable:
     outcomes, wake those who wait for one of `take_changes`, and start the job that was chosen.
     """
 
-    def __init__(self, settings: Settings, storage: Storage) -> None:
+    def __init__(self, settings: Settings, storage: Storage, archive: Archive) -> None:
         self._settings = settings
         self._storage = storage
-        self._jobs: dict[int, Job] = {}
-        # The ids of _jobs in order, so that a list can be walked while it changes.
-        self._order: list[int] = []
+        self._archive = archive
+        # Those to whom something can still happen: known to the world, and forgotten.
+        self._alive = JobsById()
         self._forgotten: dict[int, Job] = {}
-        self._unfinished: dict[int, Job] = {}
         self._queue = Queue(settings.max_starting)
         self._queued = 0
         self._busy = 0
         self._next_id = 0
-        self._keys: dict[str, int] = {}
-        self._done: deque[tuple[float, int]] = deque()
+        self._keys: dict[str, Job] = {}
+        self._retention = Retention(settings, archive)
         self._commands: list[Command] = []
         self._changes: set[int] = set()
-        self._job_deadlines: Deadlines[int] = Deadlines()
-        self._stops: Deadlines[Stop] = Deadlines()
-        self._stopping: dict[int, list[Stop]] = {}
+        self._deadlines: Deadlines[int] = Deadlines()
+        self._endings = Endings()
         self._disk_full = False
         self._closing = False
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self._alive) + len(self._archive)
 
     def get(self, job_id: int) -> Job | None:
         """The job of that id, or None for one never made or forgotten."""
-        return self._jobs.get(job_id)
+        return self._alive.get(job_id) or self._archive.get(job_id)
 
-    def after(self, job_id: int, limit: int) -> list[Job]:
-        """Up to `limit` jobs with an id of at least `job_id`, in order of id."""
-        start = bisect.bisect_left(self._order, job_id)
-        return [self._jobs[i] for i in self._order[start : start + limit]]
+    def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
+        """At most `limit` of the jobs that are meant, with an id of at least `first`.
+
+        Not many more than `look` jobs are looked at, so that a page may be short and not the
+        last.
+        """
+        alive = self._alive.page(selection, first, limit, look)
+        if selection.state in ("new", "running"):
+            return alive
+        return merge(alive, self._archive.page(selection, first, limit, look), limit)
 
     def unfinished(self) -> list[Job]:
         """The jobs that are not complete, in order of id."""
-        return [self._unfinished[i] for i in sorted(self._unfinished)]
+        return [job for job in self._alive.all() if not job.over]
 
     @property
     def last_id(self) -> int:
@@ -135,14 +133,13 @@ class JobTable:
             memory=self._settings.max_memory,
         )
         job = Job(job_id, options, output, now.wall)
-        self._jobs[job_id] = self._unfinished[job_id] = job
-        self._order.append(job_id)
+        self._alive.add(job)
         self._queue.add(job)
         self._queued += 1
         if key is not None:
             job.key = key
             job.fingerprint = fingerprint
-            self._keys[key] = job_id
+            self._keys[key] = job
         return job
 
     def script_path(self, job: Job) -> str:
@@ -154,20 +151,18 @@ class JobTable:
 
         Raises KeyConflictError where it was submitted by another request.
         """
-        job_id = self._keys.get(key)
-        if job_id is None:
-            return None
-        job = self._jobs[job_id]
-        if job.fingerprint != fingerprint:
+        job = self._keys.get(key) or self._archive.by_key(key)
+        if job is not None and job.fingerprint != fingerprint:
             raise KeyConflictError
         return job
 
     def forget(self, job: Job, now: Now, *, tree: bool = True) -> None:
         """Kill what is left of the job and know it no more."""
-        self._drop(job)
+        self._changes.add(job.id)
         if job.state is State.COMPLETE:
-            job.output.remove()
+            self._archive.remove(job)
             return
+        self._leave(job)
         self._forgotten[job.id] = job
         if job.state in UNSTARTED:
             self._transition(job, Event.CANCELLED, now)
@@ -176,11 +171,9 @@ class JobTable:
             self._stop(job, Signals.SIGTERM, self._settings.grace, scope, now)
 
     def forget_all(self, jobs: Iterable[Job], now: Now) -> None:
-        """Forget many, at a cost that grows with their number and not with its square."""
-        gone = {job.id for job in jobs}
-        # From the end, so that what is left of the order need not move.
-        for job_id in sorted(gone, reverse=True):
-            self.forget(self._jobs[job_id], now)
+        """Forget many."""
+        for job in jobs:
+            self.forget(job, now)
 
     def kill(
         self, job: Job, now: Now, signal: Signals, grace: float | None, *, tree: bool = True
@@ -208,14 +201,15 @@ class JobTable:
 
     def stdin_room(self, job: Job) -> int:
         """How many bytes `write_stdin` takes now. Raises StdinClosedError."""
-        return max(0, STDIN_BUFFER - len(_open_stdin(job).pending))
+        return _stdin(job).room
 
     def write_stdin(self, job: Job, data: bytes | memoryview) -> None:
         """Send `data` to the job's stdin. Raises StdinClosedError."""
-        stdin = _open_stdin(job)
-        if not stdin.pending:
+        stdin = _stdin(job)
+        idle = not stdin.pending
+        stdin.write(data)
+        if idle:
             self._commands.append(WriteStdin(job.id))
-        stdin.pending += data
 
     def stdin_pending(self, job_id: int) -> bytearray:
         """What is to be written to the job's stdin. To be read, not changed."""
@@ -225,21 +219,21 @@ class JobTable:
 
     def end_stdin(self, job: Job) -> None:
         """Close the job's stdin once what was sent is written. Raises StdinClosedError."""
-        stdin = _open_stdin(job)
-        stdin.state = StdinState.ENDING
-        if not stdin.pending:
-            self._close_stdin(job, stdin)
+        stdin = _stdin(job)
+        stdin.end()
+        if stdin.closed:
+            self._close_stdin(job)
 
     def shut_down(self, now: Now) -> None:
         """Accept nothing more, start nothing more, and end all jobs."""
         if self._closing:
             return
         self._closing = True
-        for job in [*self._jobs.values()]:
+        for job in self._alive.all():
             if job.state in UNSTARTED:
                 job.reason = Reason.KILLED
                 self._transition(job, Event.CANCELLED, now)
-            elif job.state is not State.COMPLETE:
+            else:
                 # Another stop may be under way: one that only delivers a signal, or one with
                 # more grace than the server has left.
                 job.reason = job.reason or Reason.KILLED
@@ -247,7 +241,7 @@ class JobTable:
 
     def cancel_grace(self, now: Now) -> None:
         """No more grace for anybody that is being ended."""
-        for stop in [s for stops in self._stopping.values() for s in stops]:
+        for stop in self._endings.all():
             self._follow(stop, stop.cancel_grace(now.monotonic))
 
     @property
@@ -258,7 +252,7 @@ class JobTable:
     @property
     def ended(self) -> bool:
         """Whether, after `shut_down`, nothing is left to wait for."""
-        return self._closing and not self._unfinished and not self._stopping
+        return self._closing and not self._queued and not self._busy and not self._endings
 
     def started(self, job: Job, pid: int, now: Now) -> None:
         """The job's process runs."""
@@ -285,7 +279,7 @@ class JobTable:
 
     def output_received(self, job_id: int, stream: Stream, data: bytes, now: Now) -> None:
         """The job wrote `data`."""
-        job = self._jobs.get(job_id)
+        job = self._alive.get(job_id)
         if job is None:
             return
         kept = job.output.append(stream, data, now.wall)
@@ -313,8 +307,9 @@ class JobTable:
             return
         job.status = status
         job.usage = usage
-        if job.running.stdin is not None:
-            self._close_stdin(job, job.running.stdin)
+        if job.running.stdin is not None and not job.running.stdin.closed:
+            job.running.stdin.close()
+            self._close_stdin(job)
         self._queue.ended(job_id)
         job.running.timeout_at = None
         job.running.drain_at = now.monotonic + self._settings.drain
@@ -324,7 +319,7 @@ class JobTable:
 
     def holders_found(self, job_id: int, holders: Mapping[int, str]) -> None:
         """These processes, by pid and command, hold the job's outputs."""
-        job = self._jobs.get(job_id)
+        job = self._alive.get(job_id)
         if job is not None and job.state is State.HELD:
             job.holders = holders
             self._changes.add(job_id)
@@ -335,16 +330,20 @@ class JobTable:
         if job is None or job.running is None or job.running.stdin is None:
             return
         stdin = job.running.stdin
-        del stdin.pending[:count]
+        if stdin.closed:
+            return
+        stdin.written(count)
         self._changes.add(job_id)
-        if not stdin.pending and stdin.state is StdinState.ENDING:
-            self._close_stdin(job, stdin)
+        if stdin.closed:
+            self._close_stdin(job)
 
     def stdin_broken(self, job_id: int) -> None:
         """The job closed its stdin."""
         job = self._find(job_id)
-        if job is not None and job.running is not None and job.running.stdin is not None:
-            self._close_stdin(job, job.running.stdin)
+        stdin = job.running.stdin if job is not None and job.running is not None else None
+        if job is not None and stdin is not None and not stdin.closed:
+            stdin.close()
+            self._close_stdin(job)
 
     def signalled(self, stop: Stop, found: dict[int, str], signal: Signals) -> None:
         """A Signal was carried out."""
@@ -356,7 +355,7 @@ class JobTable:
 
     def expire(self, now: Now) -> None:
         """Do what is due."""
-        for job_id in self._job_deadlines.due(now.monotonic):
+        for job_id in self._deadlines.due(now.monotonic):
             job = self._find(job_id)
             # Whoever finishes a job clears its deadline.
             assert job is not None
@@ -370,20 +369,19 @@ class JobTable:
                 run.drain_at = None
                 self._transition(job, Event.DRAIN_EXPIRED, now)
             self._arm(job)
-        for stop in self._stops.due(now.monotonic):
+        for stop in self._endings.due(now.monotonic):
             self._follow(stop, stop.expire(now.monotonic))
-        ttl = self._settings.ttl
-        if ttl is not None:
-            while self._done and self._done[0][0] + ttl <= now.monotonic:
-                self._retire(self._done.popleft()[1], now)
+        self._retire(now)
 
     def next_deadline(self) -> float | None:
         """When there will next be something to do in a turn (monotonic)."""
         if self._commands or self._changes:
             return 0.0
-        times = [self._job_deadlines.next(), self._stops.next()]
-        if self._settings.ttl is not None and self._done:
-            times.append(self._done[0][0] + self._settings.ttl)
+        times = [
+            self._deadlines.next(),
+            self._endings.next_deadline(),
+            self._retention.next_deadline(),
+        ]
         if self._queued and self._busy < self._settings.max_running:
             times.append(self._queue.next_time())
         return min((t for t in times if t is not None), default=None)
@@ -412,7 +410,7 @@ class JobTable:
         return changes
 
     def _find(self, job_id: int) -> Job | None:
-        return self._jobs.get(job_id) or self._forgotten.get(job_id)
+        return self._alive.get(job_id) or self._forgotten.get(job_id)
 
     def _transition(self, job: Job, event: Event, now: Now) -> None:
         before = job.state
@@ -436,7 +434,6 @@ class JobTable:
     def _complete(self, job: Job, now: Now) -> None:
         """The world is told that the job is complete."""
         job.complete = now.wall
-        del self._unfinished[job.id]
         self._storage.remove_script(job.id)
         if job.reason is None:
             if job.failure:
@@ -450,70 +447,61 @@ class JobTable:
         """Nothing more can happen to the job."""
         job.running = None
         job.output.seal()
-        self._job_deadlines.clear(job.id)
+        self._deadlines.clear(job.id)
         if self._forgotten.pop(job.id, None) is not None:
             job.output.remove()
-        elif self._settings.keep is not None or self._settings.ttl is not None:
-            self._done.append((now.monotonic, job.id))
-            while self._settings.keep is not None and len(self._done) > self._settings.keep:
-                self._retire(self._done.popleft()[1], now)
+        else:
+            self._leave(job)
+            self._archive.add(job, now.monotonic)
+            self._retire(now)
 
-    def _retire(self, job_id: int, now: Now) -> None:
-        job = self._jobs.get(job_id)
-        if job is not None:
-            self.forget(job, now)
-
-    def _drop(self, job: Job) -> None:
-        del self._jobs[job.id]
-        del self._order[bisect.bisect_left(self._order, job.id)]
+    def _leave(self, job: Job) -> None:
+        """The job is not among those that are alive any more."""
+        self._alive.remove(job.id)
         if job.key is not None:
             del self._keys[job.key]
-        self._changes.add(job.id)
+
+    def _retire(self, now: Now) -> None:
+        while (job_id := self._retention.overdue(now.monotonic)) is not None:
+            job = self._archive.get(job_id)
+            assert job is not None
+            self.forget(job, now)
 
     def _arm(self, job: Job) -> None:
         run = job.running
         times = [t for t in (run.timeout_at, run.drain_at) if t is not None] if run else []
         if times:
-            self._job_deadlines.set(job.id, min(times))
+            self._deadlines.set(job.id, min(times))
         else:
-            self._job_deadlines.clear(job.id)
+            self._deadlines.clear(job.id)
 
     def _stop(self, job: Job, signal: Signals, grace: float | None, scope: Scope, now: Now) -> Stop:
         assert job.pid is not None
         stop = Stop(job.id, job.pid, signal, grace, scope, now.monotonic)
-        self._stopping.setdefault(job.id, []).append(stop)
         self._follow(stop, stop.begin())
         return stop
 
     def _follow(self, stop: Stop, commands: list[Signal | Survey]) -> None:
         """Have the stop's commands carried out, and look at it again when it says."""
         self._commands += commands
+        self._endings.track(stop)
         if stop.over:
-            self._stops.clear(stop)
-            others = [s for s in self._stopping.pop(stop.job_id, ()) if s is not stop]
-            if others:
-                self._stopping[stop.job_id] = others
             self._changes.add(stop.job_id)
             job = self._forgotten.get(stop.job_id)
             if job is not None and job.state is State.HELD:
                 self._commands.append(CloseOutputs(job.id))
-        else:
-            self._stops.set(stop, stop.due)
 
-    def _close_stdin(self, job: Job, stdin: Stdin) -> None:
-        if stdin.state is not StdinState.CLOSED:
-            stdin.state = StdinState.CLOSED
-            stdin.pending.clear()
-            self._commands.append(CloseStdin(job.id))
-            self._changes.add(job.id)
+    def _close_stdin(self, job: Job) -> None:
+        self._commands.append(CloseStdin(job.id))
+        self._changes.add(job.id)
 
 
 _QUEUED = frozenset({State.NEW})
 _BUSY = frozenset(State) - _QUEUED - OVER
 
 
-def _open_stdin(job: Job) -> Stdin:
+def _stdin(job: Job) -> Stdin:
     stdin = job.running.stdin if job.running is not None else None
-    if stdin is None or stdin.state is not StdinState.OPEN:
+    if stdin is None:
         raise StdinClosedError
     return stdin

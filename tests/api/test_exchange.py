@@ -10,9 +10,11 @@ from rtot.http import connection
 from rtot.http.connection import HttpConnection
 from rtot.http.errors import error
 from rtot.http.messages import Response
+from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.job import Job, Reason
 from rtot.jobs.output import Stream
-from rtot.jobs.table import STDIN_BUFFER, JobTable
+from rtot.jobs.stdin import BUFFER
+from rtot.jobs.table import JobTable
 from tests.tables import drawn
 from tests.world import PEER, SECRET, MemoryDisk, PaperProcesses, at, request
 
@@ -41,7 +43,7 @@ class Line:
 
     def __init__(self, **settings: int) -> None:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
-        self.jobs = JobTable(self.settings, MemoryDisk())
+        self.jobs = JobTable(self.settings, MemoryDisk(), MemoryArchive())
         self.processes = PaperProcesses(self.jobs)
         self.handler = Handler(self.settings, Authenticator((SECRET,)), self.jobs, at(0))
         self.http = HttpConnection(self.settings, at(1))
@@ -257,16 +259,16 @@ def test_an_upload_waits_for_room_and_for_its_job() -> None:
     line.send(exchange)
     exchange.complete(at(1))
     line.http = HttpConnection(line.settings, at(1))
-    body = b"x" * (STDIN_BUFFER + 5)
+    body = b"x" * (BUFFER + 5)
     exchange = upload(line, "/jobs/0/in", body)
     # The job has not started.
     assert line.http.deadline is None
     line.processes.obey(at(1))
     exchange.changed(0, at(1))
-    assert len(line.jobs.stdin_pending(0)) == STDIN_BUFFER
+    assert len(line.jobs.stdin_pending(0)) == BUFFER
     exchange.changed(0, at(1))
     assert line.http.deadline is None
-    line.jobs.stdin_written(0, STDIN_BUFFER)
+    line.jobs.stdin_written(0, BUFFER)
     for _ in range(2):
         exchange.changed(0, at(1))
     assert b'{"written":%d}' % len(body) in line.send(exchange)

@@ -13,8 +13,10 @@ from rtot.api.handler import Handler
 from rtot.api.waits import JobsWait, StopWait
 from rtot.config import Settings
 from rtot.http.messages import Body, End, Request, Response
+from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.job import Job, State
 from rtot.jobs.output import Stream
+from rtot.jobs.selection import Selection
 from rtot.jobs.stop import Scope, Signal
 from rtot.jobs.table import JobTable
 from rtot.storage import FileSpan
@@ -30,7 +32,7 @@ class Face:
     def __init__(self, **settings: object) -> None:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
         self.disk = MemoryDisk()
-        self.jobs = JobTable(self.settings, self.disk)
+        self.jobs = JobTable(self.settings, self.disk, MemoryArchive())
         self.world = PaperProcesses(self.jobs)
         self.handler = Handler(self.settings, Authenticator((SECRET,)), self.jobs, at(0))
         self.now = at(1)
@@ -300,7 +302,7 @@ def test_delete_by_state_and_label(face: Face) -> None:
     face.complete("/jobs?label=a&label=b")
     face.run("/jobs?label=a")
     assert face.ask("DELETE", "/jobs?state=complete&label=b").status == 204
-    assert [j.id for j in face.jobs.after(0, 9)] == [0, 2]
+    assert [j.id for j in face.jobs.page(Selection(), 0, 9, 9).jobs] == [0, 2]
     assert face.ask("DELETE", "/jobs?stat=complete").status == 400
     assert len(face.jobs) == 2
     assert face.ask("DELETE", "/jobs").status == 204

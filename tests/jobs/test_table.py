@@ -15,6 +15,7 @@ from hypothesis.stateful import (
 
 from rtot.clock import Now
 from rtot.config import Settings
+from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.commands import CloseOutputs, CloseStdin, FindHolders, Report, WriteStdin
 from rtot.jobs.job import (
     SHOWN,
@@ -28,14 +29,14 @@ from rtot.jobs.job import (
 )
 from rtot.jobs.output import Stream
 from rtot.jobs.queue import STARTING
+from rtot.jobs.selection import Selection
+from rtot.jobs.stdin import BUFFER, StdinClosedError
 from rtot.jobs.stop import Scope, Signal
 from rtot.jobs.table import (
-    STDIN_BUFFER,
     ClosingError,
     JobTable,
     KeyConflictError,
     QueueFullError,
-    StdinClosedError,
 )
 from rtot.storage import StorageError
 from tests.tables import drawn
@@ -50,7 +51,8 @@ class Table:
 
     def __init__(self, **settings: object) -> None:
         self.disk = MemoryDisk()
-        self.jobs = JobTable(Settings(**{"max_starting": 100, **settings}), self.disk)  # type: ignore[arg-type]
+        chosen = Settings(**{"max_starting": 100, **settings})  # type: ignore[arg-type]
+        self.jobs = JobTable(chosen, self.disk, MemoryArchive())
         self.world = PaperProcesses(self.jobs)
 
     def submit(self, now: Now = START, **options: object) -> Job:
@@ -60,6 +62,10 @@ class Table:
         job = self.submit(now, **options)
         self.world.obey(now)
         return job
+
+
+def ids(jobs: JobTable, first: int = 0, limit: int = 1000) -> list[int]:
+    return [job.id for job in jobs.page(Selection(), first, limit, 1000).jobs]
 
 
 @pytest.fixture
@@ -325,9 +331,9 @@ def test_a_forgotten_job_that_is_held_is_let_go(table: Table) -> None:
 def test_forget_many(table: Table) -> None:
     jobs = [table.run() for _ in range(10)]
     table.jobs.forget_all(jobs[2:8], at(1))
-    assert [j.id for j in table.jobs.after(0, 100)] == [0, 1, 8, 9]
-    assert [j.id for j in table.jobs.after(3, 1)] == [8]
-    assert [j.id for j in table.jobs.unfinished()] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert ids(table.jobs, 0, 100) == [0, 1, 8, 9]
+    assert ids(table.jobs, 3, 1) == [8]
+    assert [j.id for j in table.jobs.unfinished()] == [0, 1, 8, 9]
 
 
 def test_kill_keeps_the_entry(table: Table) -> None:
@@ -434,7 +440,7 @@ def test_keep_only_so_many() -> None:
         table.run()
     for job_id in (2, 0, 1):
         table.world.end(job_id, 0, at(1))
-    assert [j.id for j in table.jobs.after(0, 9)] == [0, 1, 3]
+    assert ids(table.jobs, 0, 9) == [0, 1, 3]
 
 
 def test_keep_only_so_long() -> None:
@@ -446,7 +452,7 @@ def test_keep_only_so_long() -> None:
     table.jobs.take_changes()
     assert table.jobs.next_deadline() == 11.0
     table.jobs.expire(at(11))
-    assert [j.id for j in table.jobs.after(0, 9)] == [1]
+    assert ids(table.jobs, 0, 9) == [1]
 
 
 def test_what_was_deleted_by_hand_does_not_retire_again() -> None:
@@ -456,16 +462,16 @@ def test_what_was_deleted_by_hand_does_not_retire_again() -> None:
     table.jobs.forget(jobs[0], at(1))
     table.world.end(1, 0, at(1))
     table.world.end(2, 0, at(1))
-    assert [j.id for j in table.jobs.after(0, 9)] == [2]
+    assert ids(table.jobs, 0, 9) == [2]
 
 
 def test_stdin(table: Table) -> None:
     job = table.run(stdin_open=True)
-    assert table.jobs.stdin_room(job) == STDIN_BUFFER
+    assert table.jobs.stdin_room(job) == BUFFER
     table.jobs.write_stdin(job, b"hello")
     assert table.jobs.take_commands() == [WriteStdin(0)]
     assert table.jobs.stdin_pending(0) == b"hello"
-    assert table.jobs.stdin_room(job) == STDIN_BUFFER - 5
+    assert table.jobs.stdin_room(job) == BUFFER - 5
     table.jobs.write_stdin(job, b"!")
     assert table.jobs.take_commands() == []
     table.jobs.stdin_written(0, 4)
@@ -624,7 +630,7 @@ class JobTableMachine(RuleBasedStateMachine):
             max_running=max_running, max_queued=4, max_memory=8, max_output=100, keep=keep, ttl=ttl
         )
         self.disk = MemoryDisk()
-        self.table = JobTable(self.settings, self.disk)
+        self.table = JobTable(self.settings, self.disk, MemoryArchive())
         self.world = PaperProcesses(self.table)
         self.seconds = 0.0
         self.started_in_order: list[int] = []
@@ -786,9 +792,9 @@ class JobTableMachine(RuleBasedStateMachine):
 
     @invariant()
     def ids_are_in_order(self) -> None:
-        ids = [j.id for j in self.table.after(0, 1000)]
-        assert ids == sorted(ids)
-        assert len(ids) == len(self.table)
+        found = ids(self.table)
+        assert found == sorted(found)
+        assert len(found) == len(self.table)
 
     def teardown(self) -> None:
         """Whatever happened, shutting down ends everything and leaves nothing."""
@@ -869,8 +875,8 @@ def test_the_outputs_of_a_forgotten_job_are_closed_when_the_drain_is_over(table:
 
 def test_stdin_has_no_room_left_when_all_of_it_is_pending(table: Table) -> None:
     job = table.run(stdin_open=True)
-    table.jobs.write_stdin(job, b"x" * (STDIN_BUFFER + 5))
-    assert STDIN_BUFFER == 65536
+    table.jobs.write_stdin(job, b"x" * (BUFFER + 5))
+    assert BUFFER == 65536
     assert table.jobs.stdin_room(job) == 0
 
 

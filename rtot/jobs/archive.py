@@ -1,0 +1,159 @@
+"""Where complete jobs are kept: in memory here, or behind the same protocol in a database.
+
+An archive is asked for one job, for a page of those that are meant, for the job of an
+idempotency key and for the oldest. It is never walked from end to end: there may be a million.
+"""
+
+import bisect
+from collections import deque
+from typing import NamedTuple, Protocol
+
+from rtot.jobs.job import Job
+from rtot.jobs.selection import Selection
+
+
+class Page(NamedTuple):
+    """Some jobs in order of id, and the id at which the next page begins; None for the end."""
+
+    jobs: list[Job]
+    next: int | None
+
+
+class Archive(Protocol):
+    """Jobs to which nothing more can happen. The job table adds, reads and removes them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def add(self, job: Job, now: float) -> None:
+        """The job is complete. Calls come in order of time (monotonic)."""
+
+    def get(self, job_id: int) -> Job | None:
+        """The job of that id."""
+
+    def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
+        """At most `limit` of the jobs that are meant, with an id of at least `first`.
+
+        At most `look` jobs are looked at, so that a page may be short and not the last.
+        """
+
+    def by_key(self, key: str) -> Job | None:
+        """The job that was submitted under that idempotency key."""
+
+    def oldest(self) -> tuple[int, float] | None:
+        """The job that was added first, and when."""
+
+    def remove(self, job: Job) -> None:
+        """Know it no more, and let what is kept of it go."""
+
+
+class JobsById:
+    """Jobs in order of id, at a cost that does not grow with their number."""
+
+    __slots__ = ("_ids", "_jobs", "_start")
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, Job] = {}
+        # In order, those that are gone among them; what is before `_start` is gone too.
+        self._ids: list[int] = []
+        self._start = 0
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        if not self._ids or job.id > self._ids[-1]:
+            self._ids.append(job.id)
+        else:
+            bisect.insort(self._ids, job.id, self._start)
+
+    def get(self, job_id: int) -> Job | None:
+        return self._jobs.get(job_id)
+
+    def all(self) -> list[Job]:
+        """All of them, in the order in which they were added."""
+        return list(self._jobs.values())
+
+    def remove(self, job_id: int) -> None:
+        """Forget the job. It must be there."""
+        del self._jobs[job_id]
+        ids = self._ids
+        while self._start < len(ids) and ids[self._start] not in self._jobs:
+            self._start += 1
+        if 2 * self._start >= len(ids):
+            del ids[: self._start]
+            self._start = 0
+        if len(ids) > 64 + 2 * (self._start + len(self._jobs)):
+            self._ids = [i for i in ids if i in self._jobs]
+            self._start = 0
+
+    def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
+        """As Archive.page."""
+        found: list[Job] = []
+        for index in range(bisect.bisect_left(self._ids, first, self._start), len(self._ids)):
+            job = self._jobs.get(self._ids[index])
+            if job is None:
+                continue
+            if len(found) == limit or not look:
+                return Page(found, job.id)
+            look -= 1
+            if selection.takes(job):
+                found.append(job)
+        return Page(found, None)
+
+
+def merge(one: Page, other: Page, limit: int) -> Page:
+    """The beginning of two pages as one page. No job is on both."""
+    horizon = min((page.next for page in (one, other) if page.next is not None), default=None)
+    jobs = sorted((*one.jobs, *other.jobs), key=lambda job: job.id)
+    if horizon is not None:
+        jobs = [job for job in jobs if job.id < horizon]
+    if len(jobs) > limit:
+        return Page(jobs[:limit], jobs[limit].id)
+    return Page(jobs, horizon)
+
+
+class MemoryArchive:
+    """An Archive that lasts as long as the process."""
+
+    __slots__ = ("_added", "_jobs", "_keys", "_times")
+
+    def __init__(self) -> None:
+        self._jobs = JobsById()
+        self._keys: dict[str, int] = {}
+        # Who was added, and when; those that are gone among them.
+        self._added: deque[int] = deque()
+        self._times: deque[float] = deque()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, job: Job, now: float) -> None:
+        self._jobs.add(job)
+        self._added.append(job.id)
+        self._times.append(now)
+        if job.key is not None:
+            self._keys[job.key] = job.id
+
+    def get(self, job_id: int) -> Job | None:
+        return self._jobs.get(job_id)
+
+    def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
+        return self._jobs.page(selection, first, limit, look)
+
+    def by_key(self, key: str) -> Job | None:
+        job_id = self._keys.get(key)
+        return None if job_id is None else self._jobs.get(job_id)
+
+    def oldest(self) -> tuple[int, float] | None:
+        return (self._added[0], self._times[0]) if self._added else None
+
+    def remove(self, job: Job) -> None:
+        self._jobs.remove(job.id)
+        if job.key is not None:
+            del self._keys[job.key]
+        job.output.remove()
+        while self._added and self._jobs.get(self._added[0]) is None:
+            self._added.popleft()
+            self._times.popleft()
