@@ -121,7 +121,7 @@ class PaperProcesses:
         match command:
             case Signal(stop, number, _):
                 found = self._found(stop.job_id)
-                self.jobs.signalled(stop, found, number)
+                stop.delivered(found, number)
                 if found and (number is Signals.SIGKILL or not self.obstinate):
                     self.end(stop.job_id, int(number), now)
             case Survey(stop, _):
@@ -132,7 +132,7 @@ class PaperProcesses:
                 for stream in Stream:
                     self.jobs.output_closed(job_id, stream, now)
             case WriteStdin(job_id):
-                self.jobs.stdin_written(job_id, len(self.jobs.stdin_pending(job_id)))
+                self.jobs.inputs.written(job_id, len(self.jobs.inputs.pending(job_id)))
             case CloseStdin() | Report():
                 pass
 

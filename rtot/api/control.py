@@ -86,7 +86,8 @@ def forget(ask: Ask) -> Answer:
 
 def forget_many(ask: Ask) -> Answer:
     """Kill all jobs that are meant, and forget them."""
-    ask.jobs.forget_all(list(matching(ask.jobs, asked_selection(ask))), ask.now)
+    for job in matching(ask.jobs, asked_selection(ask)):
+        ask.jobs.forget(job, ask.now)
     return no_content()
 
 

@@ -283,18 +283,18 @@ class Exchange:
             if job is None:
                 raise StdinClosedError
             waiting = job.running is None and not job.over
-            room = 0 if waiting else jobs.stdin_room(job)
+            room = 0 if waiting else jobs.inputs.room(job_id)
             if not room:
                 http.pause_body()
                 return
             piece = http.next_piece(room, now)
             if piece is None:
                 if feed.upload.close:
-                    jobs.end_stdin(job)
+                    jobs.inputs.end(job_id)
                 self._take(uploaded(job_id, feed.count, jobs), now)
             elif piece:
                 feed.count += len(piece)
-                jobs.write_stdin(job, piece)
+                jobs.inputs.write(job_id, piece)
             else:
                 self._note_refusal()
         except StdinClosedError:

@@ -23,7 +23,8 @@ from rtot.http.errors import RETRY, error
 from rtot.http.messages import Headers, Response
 from rtot.http.query import BadParameterError, Query
 from rtot.jobs.job import PLAIN, Job, Options
-from rtot.jobs.table import ClosingError, JobTable, KeyConflictError, QueueFullError
+from rtot.jobs.keys import KeyConflictError
+from rtot.jobs.table import ClosingError, JobTable, QueueFullError
 from rtot.storage import StorageError
 
 DEFAULT_SHEBANG = b"#!/bin/bash\n"

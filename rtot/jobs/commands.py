@@ -25,7 +25,7 @@ class CloseOutputs:
 
 @dataclass(frozen=True, slots=True)
 class WriteStdin:
-    """Write what is pending; the outcome is `stdin_written` or `stdin_broken`."""
+    """Write what is pending; the outcome is `written` or `broken` of the inputs."""
 
     job_id: int
 
@@ -45,3 +45,30 @@ class Report:
 
 
 Command = Signal | Survey | FindHolders | CloseOutputs | WriteStdin | CloseStdin | Report
+
+
+class Outbox:
+    """What the parts of the job table have to say: commands in their order, and changed jobs."""
+
+    __slots__ = ("_changes", "_commands")
+
+    def __init__(self) -> None:
+        self._commands: list[Command] = []
+        self._changes: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._commands or self._changes)
+
+    def command(self, *commands: Command) -> None:
+        self._commands += commands
+
+    def changed(self, job_id: int) -> None:
+        self._changes.add(job_id)
+
+    def take_commands(self) -> list[Command]:
+        commands, self._commands = self._commands, []
+        return commands
+
+    def take_changes(self) -> set[int]:
+        changes, self._changes = self._changes, set()
+        return changes

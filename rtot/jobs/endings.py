@@ -1,42 +1,69 @@
-"""The ends of jobs that are under way: several of one job may be, and each has its deadlines."""
+"""The ends of jobs that are under way. Several of one job may be, and each has its deadlines."""
+
+from signal import Signals
 
 from rtot.deadlines import Deadlines
-from rtot.jobs.stop import Stop
+from rtot.jobs.commands import Outbox
+from rtot.jobs.stop import Scope, Signal, Stop, Survey
 
 
 class Endings:
-    """Stops that are not over. `track` each after every step that it takes."""
+    """Stops that are not over.
 
-    __slots__ = ("_deadlines", "_stops")
+    The owner has their commands carried out, tells each stop what was `delivered` and here
+    what was `surveyed`, and calls `expire` at `next_deadline`. That a stop is over is said
+    once.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_deadlines", "_outbox", "_stops")
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
         self._stops: dict[int, list[Stop]] = {}
         self._deadlines: Deadlines[Stop] = Deadlines()
 
     def __bool__(self) -> bool:
         return bool(self._stops)
 
-    def all(self) -> list[Stop]:
-        return [stop for stops in self._stops.values() for stop in stops]
+    def begin(
+        self, job_id: int, pid: int, signal: Signals, grace: float | None, scope: Scope, now: float
+    ) -> Stop:
+        """End the job whose leader is `pid`, or signal it, as Stop says."""
+        stop = Stop(job_id, pid, signal, grace, scope, now)
+        self._stops.setdefault(job_id, []).append(stop)
+        self._follow(stop, stop.begin())
+        return stop
 
-    def track(self, stop: Stop) -> None:
-        """Remember the stop, or forget one that is over."""
-        stops = self._stops.setdefault(stop.job_id, [])
-        if not stop.over:
-            if stop not in stops:
-                stops.append(stop)
-            self._deadlines.set(stop, stop.due)
-            return
-        self._deadlines.clear(stop)
-        if stop in stops:
-            stops.remove(stop)
-        if not stops:
-            del self._stops[stop.job_id]
+    def surveyed(self, stop: Stop, found: dict[int, str], now: float) -> bool:
+        """A Survey was carried out; whether the stop is over."""
+        return self._follow(stop, stop.surveyed(found, now))
+
+    def expire(self, now: float) -> list[int]:
+        """Do what is due; the jobs whose stop is over."""
+        due = list(self._deadlines.due(now))
+        return [stop.job_id for stop in due if self._follow(stop, stop.expire(now))]
+
+    def cancel_grace(self, now: float) -> None:
+        """No more grace for anybody."""
+        for stop in [stop for stops in self._stops.values() for stop in stops]:
+            self._follow(stop, stop.cancel_grace(now))
 
     def next_deadline(self) -> float | None:
-        """When one of them is due (monotonic)."""
+        """When `expire` will next have something to do (monotonic)."""
         return self._deadlines.next()
 
-    def due(self, now: float) -> list[Stop]:
-        """Those that are to expire now."""
-        return list(self._deadlines.due(now))
+    def _follow(self, stop: Stop, commands: list[Signal | Survey]) -> bool:
+        """Have the stop's commands carried out, and look at it again when it says."""
+        self._outbox.command(*commands)
+        if not stop.over:
+            self._deadlines.set(stop, stop.due)
+            return False
+        stops = self._stops.get(stop.job_id, [])
+        if stop not in stops:
+            return False
+        self._deadlines.clear(stop)
+        stops.remove(stop)
+        if not stops:
+            del self._stops[stop.job_id]
+        self._outbox.changed(stop.job_id)
+        return True

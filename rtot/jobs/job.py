@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from rtot.jobs.output import Output, Stream
-from rtot.jobs.stdin import Stdin
 
 
 class State(Enum):
@@ -116,14 +115,19 @@ class Usage(NamedTuple):
 class Running:
     """What a job has to remember from its start until the last of its pipes is closed."""
 
-    __slots__ = ("drain_at", "open", "started", "stdin", "timeout_at")
+    __slots__ = ("drain_at", "open", "started", "timeout_at")
 
-    def __init__(self, started: float, stdin: Stdin | None) -> None:
+    def __init__(self, started: float) -> None:
         self.started = started
-        self.stdin = stdin
         self.open = {Stream.OUT, Stream.ERR}
         self.timeout_at: float | None = None
         self.drain_at: float | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When something of it is due (monotonic)."""
+        times = [t for t in (self.timeout_at, self.drain_at) if t is not None]
+        return min(times, default=None)
 
 
 class Job:
@@ -182,6 +186,13 @@ class Job:
     def failed(self) -> bool:
         """Whether a complete job ended other than by exit 0."""
         return bool(self.failure) or self.status != 0
+
+
+def own_reason(job: Job) -> Reason:
+    """Why a job is complete that nobody has ended."""
+    if job.failure:
+        return Reason.NOT_STARTED
+    return Reason.SIGNALED if job.status & 0x7F else Reason.EXITED
 
 
 _NOBODY: Mapping[int, str] = MappingProxyType({})

@@ -8,30 +8,53 @@ be started for want of something, all wait, longer each time.
 
 from collections import deque
 
-from rtot.jobs.job import Job, State
+from rtot.config import Settings
+from rtot.jobs.job import OVER, Job, State
 
 # For about so long, in seconds, a job takes the processor before it waits for something.
 STARTING = 0.02
 _FIRST_RETRY = 0.1
 _LONGEST_RETRY = 2.0
+_QUEUED = frozenset({State.NEW})
+_BUSY = frozenset(State) - _QUEUED - OVER
 
 
 class Queue:
     """Jobs in the state NEW. One that has left it meanwhile is passed over."""
 
-    __slots__ = ("_jobs", "_most", "_retry_after", "_retry_at", "_starting")
+    __slots__ = ("_busy", "_jobs", "_queued", "_retry_after", "_retry_at", "_settings", "_starting")
 
-    def __init__(self, most_starting: int) -> None:
-        self._most = most_starting
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # How many are in it, and how many have left it and are not over.
+        self._queued = 0
+        self._busy = 0
         self._jobs: deque[Job] = deque()
         # Until when those who were started last count as starting, in order.
         self._starting: dict[int, float] = {}
         self._retry_at = 0.0
         self._retry_after = 0.0
 
+    @property
+    def full(self) -> bool:
+        """Whether no other job may wait. Those do not count that can run at once."""
+        free = max(0, self._settings.max_running - self._busy)
+        return self._queued >= self._settings.max_queued + free
+
+    @property
+    def unfinished(self) -> int:
+        """How many jobs wait or run."""
+        return self._queued + self._busy
+
     def add(self, job: Job) -> None:
         """The job is the last."""
         self._jobs.append(job)
+        self._queued += 1
+
+    def moved(self, before: State, after: State) -> None:
+        """A job has changed its state."""
+        self._queued += (after in _QUEUED) - (before in _QUEUED)
+        self._busy += (after in _BUSY) - (before in _BUSY)
 
     def take(self, now: float) -> Job | None:
         """The job to be started now, if there is one; report what came of it.
@@ -39,9 +62,11 @@ class Queue:
         By `started`, and then `ended` once it has; by `put_back`; or not at all, if it
         cannot be started.
         """
+        if self._busy >= self._settings.max_running:
+            return None
         while self._starting and next(iter(self._starting.values())) <= now:
             del self._starting[next(iter(self._starting))]
-        if len(self._starting) >= self._most or self._retry_at > now:
+        if len(self._starting) >= self._settings.max_starting or self._retry_at > now:
             return None
         while self._jobs:
             job = self._jobs.popleft()
@@ -49,9 +74,11 @@ class Queue:
                 return job
         return None
 
-    def next_time(self) -> float:
-        """When to `take` next, if there are jobs."""
-        if len(self._starting) < self._most:
+    def next_time(self) -> float | None:
+        """When to `take` next; None for not before something else has happened."""
+        if not self._queued or self._busy >= self._settings.max_running:
+            return None
+        if len(self._starting) < self._settings.max_starting:
             return self._retry_at
         return max(self._retry_at, next(iter(self._starting.values())))
 

@@ -2,6 +2,7 @@
 
 from rtot.config import Settings
 from rtot.jobs.archive import Archive
+from rtot.jobs.job import Job
 
 
 class Retention:
@@ -14,7 +15,7 @@ class Retention:
         self._keep = settings.keep
         self._ttl = settings.ttl
 
-    def overdue(self, now: float) -> int | None:
+    def overdue(self, now: float) -> Job | None:
         """The job to be forgotten now, if there is one; ask again after that."""
         if self._keep is None and self._ttl is None:
             return None
@@ -24,7 +25,7 @@ class Retention:
         job_id, since = oldest
         too_many = self._keep is not None and len(self._archive) > self._keep
         too_old = self._ttl is not None and since + self._ttl <= now
-        return job_id if too_many or too_old else None
+        return self._archive.get(job_id) if too_many or too_old else None
 
     def next_deadline(self) -> float | None:
         """When a job will be too old (monotonic)."""

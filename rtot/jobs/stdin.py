@@ -6,6 +6,8 @@ its side, nothing more is accepted.
 
 from enum import Enum, auto
 
+from rtot.jobs.commands import CloseStdin, Outbox, WriteStdin
+
 # How much may be pending before the sender has to wait.
 BUFFER = 64 * 1024
 
@@ -94,3 +96,78 @@ class Stdin:
 
     def _move(self, event: Event) -> None:
         self._state = TRANSITIONS[self._state][event]
+
+
+class Inputs:
+    """The stdins of running jobs, by the id of the job.
+
+    What people send comes in by `write` and `end`, what the pipe did by `written` and
+    `broken`, of which one that is not there is no error.
+    """
+
+    __slots__ = ("_outbox", "_stdins")
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._stdins: dict[int, Stdin] = {}
+
+    def open(self, job_id: int) -> None:
+        """The job runs, and has a stdin."""
+        self._stdins[job_id] = Stdin()
+
+    def exited(self, job_id: int) -> None:
+        """The job's process is gone."""
+        stdin = self._stdins.pop(job_id, None)
+        if stdin is not None and not stdin.closed:
+            self._closed(job_id)
+
+    def room(self, job_id: int) -> int:
+        """How many bytes `write` takes now. Raises StdinClosedError."""
+        return self._get(job_id).room
+
+    def write(self, job_id: int, data: bytes | memoryview) -> None:
+        """Send `data`. Raises StdinClosedError."""
+        stdin = self._get(job_id)
+        idle = not stdin.pending
+        stdin.write(data)
+        if idle:
+            self._outbox.command(WriteStdin(job_id))
+
+    def pending(self, job_id: int) -> bytearray:
+        """What is to be written. To be read, not changed."""
+        stdin = self._stdins.get(job_id)
+        return bytearray() if stdin is None else stdin.pending
+
+    def end(self, job_id: int) -> None:
+        """Close it once what was sent is written. Raises StdinClosedError."""
+        stdin = self._get(job_id)
+        stdin.end()
+        if stdin.closed:
+            self._closed(job_id)
+
+    def written(self, job_id: int, count: int) -> None:
+        """The pipe took the first `count` of the pending bytes."""
+        stdin = self._stdins.get(job_id)
+        if stdin is None or stdin.closed:
+            return
+        stdin.written(count)
+        self._outbox.changed(job_id)
+        if stdin.closed:
+            self._closed(job_id)
+
+    def broken(self, job_id: int) -> None:
+        """The job has closed its side."""
+        stdin = self._stdins.get(job_id)
+        if stdin is not None and not stdin.closed:
+            stdin.close()
+            self._closed(job_id)
+
+    def _get(self, job_id: int) -> Stdin:
+        stdin = self._stdins.get(job_id)
+        if stdin is None:
+            raise StdinClosedError
+        return stdin
+
+    def _closed(self, job_id: int) -> None:
+        self._outbox.command(CloseStdin(job_id))
+        self._outbox.changed(job_id)

@@ -6,14 +6,14 @@ do goes out as commands that are data (`Signal`, `Survey`, …). Time is an argu
 about a job that nobody knows any more is no error: the world is slower than a DELETE.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from signal import Signals
 
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
 from rtot.jobs.archive import Archive, JobsById, Page, merge
-from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
+from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report
 from rtot.jobs.endings import Endings
 from rtot.jobs.job import (
     OVER,
@@ -28,13 +28,15 @@ from rtot.jobs.job import (
     Running,
     State,
     Usage,
+    own_reason,
 )
+from rtot.jobs.keys import Keys
 from rtot.jobs.output import Output, Stream
 from rtot.jobs.queue import Queue
 from rtot.jobs.retention import Retention
 from rtot.jobs.selection import Selection
-from rtot.jobs.stdin import Stdin, StdinClosedError
-from rtot.jobs.stop import Scope, Signal, Stop, Survey
+from rtot.jobs.stdin import Inputs
+from rtot.jobs.stop import Scope, Stop
 from rtot.storage import Storage
 
 
@@ -44,10 +46,6 @@ class QueueFullError(Exception):
 
 class ClosingError(Exception):
     """The job was not accepted: the server is ending."""
-
-
-class KeyConflictError(Exception):
-    """The idempotency key belongs to another request."""
 
 
 class JobTable:
@@ -65,16 +63,15 @@ class JobTable:
         # Those to whom something can still happen: known to the world, and forgotten.
         self._alive = JobsById()
         self._forgotten: dict[int, Job] = {}
-        self._queue = Queue(settings.max_starting)
-        self._queued = 0
-        self._busy = 0
+        self._queue = Queue(settings)
         self._next_id = 0
-        self._keys: dict[str, Job] = {}
+        self._keys = Keys(archive)
         self._retention = Retention(settings, archive)
-        self._commands: list[Command] = []
-        self._changes: set[int] = set()
+        self._outbox = Outbox()
+        self._endings = Endings(self._outbox)
         self._deadlines: Deadlines[int] = Deadlines()
-        self._endings = Endings()
+        self.inputs = Inputs(self._outbox)
+        """What is sent to jobs."""
         self._disk_full = False
         self._closing = False
 
@@ -86,11 +83,7 @@ class JobTable:
         return self._alive.get(job_id) or self._archive.get(job_id)
 
     def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
-        """At most `limit` of the jobs that are meant, with an id of at least `first`.
-
-        Not many more than `look` jobs are looked at, so that a page may be short and not the
-        last.
-        """
+        """As Archive.page, of all jobs; about twice `look` of them are looked at."""
         alive = self._alive.page(selection, first, limit, look)
         if selection.state in ("new", "running"):
             return alive
@@ -120,26 +113,18 @@ class JobTable:
         """
         if self._closing:
             raise ClosingError
-        free = max(0, self._settings.max_running - self._busy)
-        if self._queued >= self._settings.max_queued + free:
+        if self._queue.full:
             raise QueueFullError
         job_id = self._next_id
         self._storage.store_script(job_id, script)
         self._next_id += 1
-        output = Output(
-            self._storage,
-            str(job_id),
-            limit=self._settings.max_output,
-            memory=self._settings.max_memory,
-        )
+        limit, memory = self._settings.max_output, self._settings.max_memory
+        output = Output(self._storage, str(job_id), limit=limit, memory=memory)
         job = Job(job_id, options, output, now.wall)
         self._alive.add(job)
         self._queue.add(job)
-        self._queued += 1
         if key is not None:
-            job.key = key
-            job.fingerprint = fingerprint
-            self._keys[key] = job
+            self._keys.add(job, key, fingerprint)
         return job
 
     def script_path(self, job: Job) -> str:
@@ -151,14 +136,11 @@ class JobTable:
 
         Raises KeyConflictError where it was submitted by another request.
         """
-        job = self._keys.get(key) or self._archive.by_key(key)
-        if job is not None and job.fingerprint != fingerprint:
-            raise KeyConflictError
-        return job
+        return self._keys.find(key, fingerprint)
 
     def forget(self, job: Job, now: Now, *, tree: bool = True) -> None:
         """Kill what is left of the job and know it no more."""
-        self._changes.add(job.id)
+        self._outbox.changed(job.id)
         if job.state is State.COMPLETE:
             self._archive.remove(job)
             return
@@ -169,11 +151,6 @@ class JobTable:
         else:
             scope = Scope.TREE if tree else Scope.GROUP
             self._stop(job, Signals.SIGTERM, self._settings.grace, scope, now)
-
-    def forget_all(self, jobs: Iterable[Job], now: Now) -> None:
-        """Forget many."""
-        for job in jobs:
-            self.forget(job, now)
 
     def kill(
         self, job: Job, now: Now, signal: Signals, grace: float | None, *, tree: bool = True
@@ -199,31 +176,6 @@ class JobTable:
             job.running.timeout_at = None if timeout is None else job.running.started + timeout
             self._arm(job)
 
-    def stdin_room(self, job: Job) -> int:
-        """How many bytes `write_stdin` takes now. Raises StdinClosedError."""
-        return _stdin(job).room
-
-    def write_stdin(self, job: Job, data: bytes | memoryview) -> None:
-        """Send `data` to the job's stdin. Raises StdinClosedError."""
-        stdin = _stdin(job)
-        idle = not stdin.pending
-        stdin.write(data)
-        if idle:
-            self._commands.append(WriteStdin(job.id))
-
-    def stdin_pending(self, job_id: int) -> bytearray:
-        """What is to be written to the job's stdin. To be read, not changed."""
-        job = self._find(job_id)
-        stdin = job.running.stdin if job is not None and job.running is not None else None
-        return stdin.pending if stdin is not None else bytearray()
-
-    def end_stdin(self, job: Job) -> None:
-        """Close the job's stdin once what was sent is written. Raises StdinClosedError."""
-        stdin = _stdin(job)
-        stdin.end()
-        if stdin.closed:
-            self._close_stdin(job)
-
     def shut_down(self, now: Now) -> None:
         """Accept nothing more, start nothing more, and end all jobs."""
         if self._closing:
@@ -241,8 +193,7 @@ class JobTable:
 
     def cancel_grace(self, now: Now) -> None:
         """No more grace for anybody that is being ended."""
-        for stop in self._endings.all():
-            self._follow(stop, stop.cancel_grace(now.monotonic))
+        self._endings.cancel_grace(now.monotonic)
 
     @property
     def closing(self) -> bool:
@@ -252,13 +203,15 @@ class JobTable:
     @property
     def ended(self) -> bool:
         """Whether, after `shut_down`, nothing is left to wait for."""
-        return self._closing and not self._queued and not self._busy and not self._endings
+        return self._closing and not self._queue.unfinished and not self._endings
 
     def started(self, job: Job, pid: int, now: Now) -> None:
         """The job's process runs."""
         job.pid = pid
         job.start = now.wall
-        job.running = Running(now.monotonic, Stdin() if job.options.stdin_open else None)
+        job.running = Running(now.monotonic)
+        if job.options.stdin_open:
+            self.inputs.open(job.id)
         if job.timeout is not None:
             job.running.timeout_at = now.monotonic + job.timeout
         self._queue.started(job, now.monotonic)
@@ -274,7 +227,7 @@ class JobTable:
     def deferred(self, job: Job, failure: str, now: Now) -> None:
         """The job's process could not be started for want of something that may come back."""
         if self._queue.put_back(job, now.monotonic):
-            self._commands.append(Report(f"cannot start jobs for now: {failure}"))
+            self._outbox.command(Report(f"cannot start jobs for now: {failure}"))
         self._transition(job, Event.DEFERRED, now)
 
     def output_received(self, job_id: int, stream: Stream, data: bytes, now: Now) -> None:
@@ -287,8 +240,8 @@ class JobTable:
             self._disk_full = False
         elif not job.output.full and not self._disk_full:
             self._disk_full = True
-            self._commands.append(Report("cannot store output: it is dropped until there is room"))
-        self._changes.add(job_id)
+            self._outbox.command(Report("cannot store output: it is dropped until there is room"))
+        self._outbox.changed(job_id)
 
     def output_closed(self, job_id: int, stream: Stream, now: Now) -> None:
         """The stream is at its end: nobody has it open for writing any more."""
@@ -296,7 +249,7 @@ class JobTable:
         if job is None or job.running is None:
             return
         job.running.open.discard(stream)
-        self._changes.add(job_id)
+        self._outbox.changed(job_id)
         if not job.running.open:
             self._transition(job, Event.OUTPUTS_CLOSED, now)
 
@@ -307,9 +260,7 @@ class JobTable:
             return
         job.status = status
         job.usage = usage
-        if job.running.stdin is not None and not job.running.stdin.closed:
-            job.running.stdin.close()
-            self._close_stdin(job)
+        self.inputs.exited(job_id)
         self._queue.ended(job_id)
         job.running.timeout_at = None
         job.running.drain_at = now.monotonic + self._settings.drain
@@ -322,36 +273,12 @@ class JobTable:
         job = self._alive.get(job_id)
         if job is not None and job.state is State.HELD:
             job.holders = holders
-            self._changes.add(job_id)
-
-    def stdin_written(self, job_id: int, count: int) -> None:
-        """The pipe took the first `count` of the pending bytes."""
-        job = self._find(job_id)
-        if job is None or job.running is None or job.running.stdin is None:
-            return
-        stdin = job.running.stdin
-        if stdin.closed:
-            return
-        stdin.written(count)
-        self._changes.add(job_id)
-        if stdin.closed:
-            self._close_stdin(job)
-
-    def stdin_broken(self, job_id: int) -> None:
-        """The job closed its stdin."""
-        job = self._find(job_id)
-        stdin = job.running.stdin if job is not None and job.running is not None else None
-        if job is not None and stdin is not None and not stdin.closed:
-            stdin.close()
-            self._close_stdin(job)
-
-    def signalled(self, stop: Stop, found: dict[int, str], signal: Signals) -> None:
-        """A Signal was carried out."""
-        stop.delivered(found, signal)
+            self._outbox.changed(job_id)
 
     def surveyed(self, stop: Stop, found: dict[int, str], now: Now) -> None:
         """A Survey was carried out."""
-        self._follow(stop, stop.surveyed(found, now.monotonic))
+        if self._endings.surveyed(stop, found, now.monotonic):
+            self._stopped(stop.job_id)
 
     def expire(self, now: Now) -> None:
         """Do what is due."""
@@ -369,27 +296,25 @@ class JobTable:
                 run.drain_at = None
                 self._transition(job, Event.DRAIN_EXPIRED, now)
             self._arm(job)
-        for stop in self._endings.due(now.monotonic):
-            self._follow(stop, stop.expire(now.monotonic))
+        for job_id in self._endings.expire(now.monotonic):
+            self._stopped(job_id)
         self._retire(now)
 
     def next_deadline(self) -> float | None:
         """When there will next be something to do in a turn (monotonic)."""
-        if self._commands or self._changes:
+        if self._outbox:
             return 0.0
         times = [
             self._deadlines.next(),
             self._endings.next_deadline(),
             self._retention.next_deadline(),
+            self._queue.next_time(),
         ]
-        if self._queued and self._busy < self._settings.max_running:
-            times.append(self._queue.next_time())
         return min((t for t in times if t is not None), default=None)
 
     def take_commands(self) -> list[Command]:
         """What is to be done, in this order."""
-        commands, self._commands = self._commands, []
-        return commands
+        return self._outbox.take_commands()
 
     def take_job(self, now: Now) -> Job | None:
         """Choose the job that is to be started in this turn, if there is one.
@@ -397,8 +322,6 @@ class JobTable:
         The outcome is `started`, `not_started` or `deferred`; none for a job that has been
         ended before it came to that and is not STARTING any more.
         """
-        if self._busy >= self._settings.max_running:
-            return None
         job = self._queue.take(now.monotonic)
         if job is not None:
             self._transition(job, Event.DISPATCHED, now)
@@ -406,8 +329,7 @@ class JobTable:
 
     def take_changes(self) -> set[int]:
         """The jobs that have changed since the last call."""
-        changes, self._changes = self._changes, set()
-        return changes
+        return self._outbox.take_changes()
 
     def _find(self, job_id: int) -> Job | None:
         return self._alive.get(job_id) or self._forgotten.get(job_id)
@@ -418,9 +340,8 @@ class JobTable:
         if after is None:
             raise IllegalTransitionError(f"{event.name} of job {job.id} that is {before.name}")
         job.state = after
-        self._changes.add(job.id)
-        self._queued += (after in _QUEUED) - (before in _QUEUED)
-        self._busy += (after in _BUSY) - (before in _BUSY)
+        self._outbox.changed(job.id)
+        self._queue.moved(before, after)
         if after not in OVER:
             return
         if before not in OVER:
@@ -429,17 +350,14 @@ class JobTable:
             self._finish(job, now)
         else:
             held = job.id in self._forgotten
-            self._commands.append(CloseOutputs(job.id) if held else FindHolders(job.id))
+            self._outbox.command(CloseOutputs(job.id) if held else FindHolders(job.id))
 
     def _complete(self, job: Job, now: Now) -> None:
         """The world is told that the job is complete."""
         job.complete = now.wall
         self._storage.remove_script(job.id)
         if job.reason is None:
-            if job.failure:
-                job.reason = Reason.NOT_STARTED
-            else:
-                job.reason = Reason.SIGNALED if job.status & 0x7F else Reason.EXITED
+            job.reason = own_reason(job)
         elif not job.start:
             job.failure = "killed before it was started"
 
@@ -458,50 +376,25 @@ class JobTable:
     def _leave(self, job: Job) -> None:
         """The job is not among those that are alive any more."""
         self._alive.remove(job.id)
-        if job.key is not None:
-            del self._keys[job.key]
+        self._keys.remove(job)
 
     def _retire(self, now: Now) -> None:
-        while (job_id := self._retention.overdue(now.monotonic)) is not None:
-            job = self._archive.get(job_id)
-            assert job is not None
+        while (job := self._retention.overdue(now.monotonic)) is not None:
             self.forget(job, now)
 
     def _arm(self, job: Job) -> None:
-        run = job.running
-        times = [t for t in (run.timeout_at, run.drain_at) if t is not None] if run else []
-        if times:
-            self._deadlines.set(job.id, min(times))
-        else:
+        deadline = job.running.deadline if job.running is not None else None
+        if deadline is None:
             self._deadlines.clear(job.id)
+        else:
+            self._deadlines.set(job.id, deadline)
 
     def _stop(self, job: Job, signal: Signals, grace: float | None, scope: Scope, now: Now) -> Stop:
         assert job.pid is not None
-        stop = Stop(job.id, job.pid, signal, grace, scope, now.monotonic)
-        self._follow(stop, stop.begin())
-        return stop
+        return self._endings.begin(job.id, job.pid, signal, grace, scope, now.monotonic)
 
-    def _follow(self, stop: Stop, commands: list[Signal | Survey]) -> None:
-        """Have the stop's commands carried out, and look at it again when it says."""
-        self._commands += commands
-        self._endings.track(stop)
-        if stop.over:
-            self._changes.add(stop.job_id)
-            job = self._forgotten.get(stop.job_id)
-            if job is not None and job.state is State.HELD:
-                self._commands.append(CloseOutputs(job.id))
-
-    def _close_stdin(self, job: Job) -> None:
-        self._commands.append(CloseStdin(job.id))
-        self._changes.add(job.id)
-
-
-_QUEUED = frozenset({State.NEW})
-_BUSY = frozenset(State) - _QUEUED - OVER
-
-
-def _stdin(job: Job) -> Stdin:
-    stdin = job.running.stdin if job.running is not None else None
-    if stdin is None:
-        raise StdinClosedError
-    return stdin
+    def _stopped(self, job_id: int) -> None:
+        """A stop is over: nobody waits for who still holds the outputs of a forgotten job."""
+        job = self._forgotten.get(job_id)
+        if job is not None and job.state is State.HELD:
+            self._outbox.command(CloseOutputs(job_id))

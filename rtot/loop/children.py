@@ -148,7 +148,7 @@ class Children:
         targets = [Target(s.stop.job_id, s.stop.pid, s.scope) for s in signals]
         numbers = [int(s.signal) for s in signals]
         for command, found in zip(signals, self._processes.signal(targets, numbers), strict=True):
-            self._jobs.signalled(command.stop, found, command.signal)
+            command.stop.delivered(found, command.signal)
 
     def _carry_out(self, command: Command, now: Now) -> None:
         match command:
@@ -230,21 +230,21 @@ class Children:
 
     def _write_stdin(self, job_id: int) -> None:
         stdin = self._stdin(job_id)
-        pending = self._jobs.stdin_pending(job_id)
+        pending = self._jobs.inputs.pending(job_id)
         if stdin is None or stdin.registered or not pending:
             return
         written = write_pipe(stdin.fd, pending)
         if written is None:
-            self._jobs.stdin_broken(job_id)
+            self._jobs.inputs.broken(job_id)
             return
         more = written < len(pending)
-        self._jobs.stdin_written(job_id, written)
+        self._jobs.inputs.written(job_id, written)
         if more:
             try:
                 self._selector.register(stdin.fd, selectors.EVENT_WRITE, stdin)
             except OSError:
                 # Nobody would tell when there is room again: better to say so than to hang.
-                self._jobs.stdin_broken(job_id)
+                self._jobs.inputs.broken(job_id)
                 return
             stdin.registered = True
 

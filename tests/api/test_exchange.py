@@ -245,11 +245,11 @@ def test_an_upload_goes_to_the_job_as_it_comes() -> None:
     exchange = upload(line, "/jobs/0/in?close", b"hel", 5)
     assert (exchange.state, exchange.topics, exchange.waits) == (State.FEEDING, (0,), False)
     assert exchange.deadline is None
-    assert line.jobs.stdin_pending(0) == b"hel"
+    assert line.jobs.inputs.pending(0) == b"hel"
     line.http.receive_data(b"lo", at(1))
     exchange.advance(at(1))
     exchange.advance(at(1))
-    assert line.jobs.stdin_pending(0) == b"hello"
+    assert line.jobs.inputs.pending(0) == b"hello"
     assert b'{"written":5}' in line.send(exchange)
 
 
@@ -265,10 +265,10 @@ def test_an_upload_waits_for_room_and_for_its_job() -> None:
     assert line.http.deadline is None
     line.processes.obey(at(1))
     exchange.changed(0, at(1))
-    assert len(line.jobs.stdin_pending(0)) == BUFFER
+    assert len(line.jobs.inputs.pending(0)) == BUFFER
     exchange.changed(0, at(1))
     assert line.http.deadline is None
-    line.jobs.stdin_written(0, BUFFER)
+    line.jobs.inputs.written(0, BUFFER)
     for _ in range(2):
         exchange.changed(0, at(1))
     assert b'{"written":%d}' % len(body) in line.send(exchange)
@@ -280,7 +280,7 @@ def test_an_upload_whose_job_takes_no_more(how: str) -> None:
     job = line.run("/jobs?stdin=open")
     exchange = upload(line, "/jobs/0/in", b"hel", 9)
     if how == "closed":
-        line.jobs.stdin_broken(0)
+        line.jobs.inputs.broken(0)
     else:
         line.jobs.forget(job, at(1))
     exchange.changed(0, at(1))

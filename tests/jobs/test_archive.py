@@ -109,7 +109,7 @@ def test_retention_of_a_number() -> None:
     for number in (5, 3, 4):
         assert retention.overdue(0.0) is None
         archive.add(job(number), 1.0)
-    assert (retention.overdue(1.0), retention.next_deadline()) == (5, None)
+    assert (retention.overdue(1.0), retention.next_deadline()) == (archive.get(5), None)
 
 
 def test_retention_of_an_age() -> None:
@@ -119,7 +119,7 @@ def test_retention_of_an_age() -> None:
     archive.add(job(5), 1.0)
     archive.add(job(3), 2.0)
     assert retention.next_deadline() == 11.0
-    assert [retention.overdue(now) for now in (10.9, 11.0)] == [None, 5]
+    assert [retention.overdue(now) for now in (10.9, 11.0)] == [None, archive.get(5)]
 
 
 def test_no_retention() -> None:

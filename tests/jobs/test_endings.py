@@ -1,52 +1,58 @@
 from signal import Signals
 
+from rtot.jobs.commands import Outbox
 from rtot.jobs.endings import Endings
-from rtot.jobs.stop import Scope, Stop
+from rtot.jobs.stop import Scope, Signal, Stop, Survey
+
+TERM, KILL = Signals.SIGTERM, Signals.SIGKILL
 
 
-def stop(job_id: int = 0, grace: float = 5.0) -> Stop:
-    return Stop(job_id, 100 + job_id, Signals.SIGTERM, grace, Scope.TREE, 0.0)
+def begin(endings: Endings, job_id: int = 0) -> Stop:
+    return endings.begin(job_id, 100 + job_id, TERM, 5.0, Scope.TREE, 0.0)
 
 
-def test_a_stop_is_due_until_it_is_over() -> None:
-    endings = Endings()
-    first = stop()
-    endings.track(first)
+def test_a_stop_from_its_beginning_to_its_end() -> None:
+    outbox = Outbox()
+    endings = Endings(outbox)
+    stop = begin(endings)
     assert endings
-    assert endings.next_deadline() == first.due
-    assert endings.due(first.due - 0.001) == []
-    assert endings.due(first.due) == [first]
-    # Given out once, and again only after it was tracked.
-    assert endings.due(first.due) == []
-    first.expire(first.due)
-    endings.track(first)
-    assert endings.next_deadline() == first.due
-    first.surveyed({}, 1.0)
-    assert first.over
-    endings.track(first)
-    assert not endings
-    assert endings.next_deadline() is None
+    assert outbox.take_commands() == [Signal(stop, TERM, Scope.TREE)]
+    assert endings.next_deadline() == stop.due
+    assert endings.expire(stop.due) == []
+    assert outbox.take_commands() == [Survey(stop, Scope.TREE)]
+    # Given out once, it is due again.
+    assert endings.next_deadline() == stop.due
+    assert not endings.surveyed(stop, {100: "job"}, 0.1)
+    assert outbox.take_changes() == set()
+    assert endings.surveyed(stop, {}, 0.2)
+    assert (bool(endings), endings.next_deadline(), outbox.take_changes()) == (False, None, {0})
+    # A second survey may have been under way.
+    assert not endings.surveyed(stop, {}, 0.3)
+    assert outbox.take_changes() == set()
 
 
 def test_several_of_one_job() -> None:
-    endings = Endings()
-    one, two, other = stop(), stop(), stop(1)
-    for each in (one, two, other, one):
-        endings.track(each)
-    assert endings.all() == [one, two, other]
-    one.surveyed({}, 1.0)
-    endings.track(one)
-    assert endings.all() == [two, other]
-    two.surveyed({}, 1.0)
-    other.surveyed({}, 1.0)
-    endings.track(two)
-    endings.track(other)
-    assert endings.all() == []
+    outbox = Outbox()
+    endings = Endings(outbox)
+    one, two, other = begin(endings), begin(endings), begin(endings, 1)
+    outbox.take_commands()
+    assert endings.surveyed(one, {}, 1.0)
+    endings.cancel_grace(1.0)
+    assert outbox.take_commands() == [Signal(stop, KILL, Scope.TREE) for stop in (two, other)]
+    assert endings.surveyed(two, {}, 1.1)
+    assert endings
+    assert endings.surveyed(other, {}, 1.1)
+    assert not endings
 
 
-def test_one_that_is_over_at_once() -> None:
-    endings = Endings()
-    over = stop()
-    over.surveyed({}, 0.0)
-    endings.track(over)
+def test_one_that_is_over_by_the_clock() -> None:
+    endings = Endings(Outbox())
+    stop = endings.begin(7, 107, KILL, None, Scope.TREE, 0.0)
+    over: list[int] = []
+    while not over:
+        due = endings.next_deadline()
+        assert due is not None
+        over = endings.expire(due)
+    assert over == [7]
+    assert stop.over
     assert not endings

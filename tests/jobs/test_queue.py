@@ -1,3 +1,4 @@
+from rtot.config import Settings
 from rtot.jobs.job import PLAIN, Job, State
 from rtot.jobs.output import Output
 from rtot.jobs.queue import STARTING, Queue
@@ -6,12 +7,18 @@ from tests.world import MemoryDisk
 DISK = MemoryDisk()
 
 
+def next_time(queue: Queue) -> float:
+    time = queue.next_time()
+    assert time is not None
+    return time
+
+
 def make_jobs(count: int) -> list[Job]:
     return [Job(i, PLAIN, Output(DISK, str(i), limit=1, memory=1), 1) for i in range(count)]
 
 
 def test_first_come_first_served() -> None:
-    queue = Queue(10)
+    queue = Queue(Settings(max_starting=10))
     jobs = make_jobs(3)
     for job in jobs:
         queue.add(job)
@@ -20,12 +27,12 @@ def test_first_come_first_served() -> None:
 
 
 def test_few_are_in_their_first_moments() -> None:
-    queue = Queue(2)
+    queue = Queue(Settings(max_starting=2))
     jobs = make_jobs(5)
     for job in jobs:
         queue.add(job)
     for job in jobs[:2]:
-        assert queue.next_time() <= 1.0
+        assert next_time(queue) <= 1.0
         assert queue.take(1.0) is job
         queue.started(job, 1.0)
     assert queue.take(1.0) is None
@@ -39,7 +46,7 @@ def test_few_are_in_their_first_moments() -> None:
 
 
 def test_after_a_failure_all_wait_longer_each_time() -> None:
-    queue = Queue(2)
+    queue = Queue(Settings(max_starting=2))
     first, second = make_jobs(2)
     queue.add(first)
     queue.add(second)
@@ -49,8 +56,8 @@ def test_after_a_failure_all_wait_longer_each_time() -> None:
         assert queue.take(now) is first
         assert queue.put_back(first, now) == (attempt == 0)
         assert queue.take(now) is None
-        waits.append(queue.next_time() - now)
-        now = queue.next_time()
+        waits.append(next_time(queue) - now)
+        now = next_time(queue)
     assert waits == sorted(waits)
     assert 0 < waits[0] < waits[-1] <= 2.0
     assert queue.take(now) is first
@@ -61,7 +68,7 @@ def test_after_a_failure_all_wait_longer_each_time() -> None:
 
 def test_those_that_are_put_back_keep_their_order() -> None:
     for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
-        queue = Queue(10)
+        queue = Queue(Settings(max_starting=10))
         jobs = make_jobs(4)
         for job in jobs:
             queue.add(job)
@@ -70,3 +77,25 @@ def test_those_that_are_put_back_keep_their_order() -> None:
         for index in order:
             queue.put_back(jobs[index], 0.0)
         assert [queue.take(100.0) for _ in range(5)] == [*jobs, None]
+
+
+def test_no_more_run_than_may() -> None:
+    queue = Queue(Settings(max_starting=9, max_running=1, max_queued=2))
+    jobs = make_jobs(4)
+    assert (queue.next_time(), queue.unfinished, queue.full) == (None, 0, False)
+    for index, job in enumerate(jobs[:3]):
+        assert not queue.full
+        queue.add(job)
+        assert queue.unfinished == index + 1
+    # One can run at once and two may wait.
+    assert queue.full
+    assert queue.take(0.0) is jobs[0]
+    queue.moved(State.NEW, State.STARTING)
+    assert (queue.take(0.0), queue.next_time(), queue.full) == (None, None, True)
+    queue.moved(State.STARTING, State.RUNNING)
+    assert (queue.take(0.0), queue.unfinished) == (None, 3)
+    queue.moved(State.RUNNING, State.HELD)
+    assert (queue.unfinished, queue.full, queue.next_time()) == (2, False, 0.0)
+    queue.moved(State.HELD, State.COMPLETE)
+    assert queue.unfinished == 2
+    assert queue.take(0.0) is jobs[1]

@@ -1,6 +1,7 @@
 import pytest
 
-from rtot.jobs.stdin import BUFFER, TRANSITIONS, Event, State, Stdin, StdinClosedError
+from rtot.jobs.commands import CloseStdin, Outbox, WriteStdin
+from rtot.jobs.stdin import BUFFER, TRANSITIONS, Event, Inputs, State, Stdin, StdinClosedError
 from tests.tables import drawn
 
 TABLE = drawn(
@@ -73,3 +74,48 @@ def test_to_close_what_is_closed_is_nothing() -> None:
     stdin.close()
     stdin.close()
     assert stdin.closed
+
+
+def test_inputs_are_written_and_closed_by_command() -> None:
+    outbox = Outbox()
+    inputs = Inputs(outbox)
+    inputs.open(3)
+    inputs.write(3, b"hello")
+    inputs.write(3, b"!")
+    assert outbox.take_commands() == [WriteStdin(3)]
+    assert (inputs.pending(3), inputs.room(3)) == (b"hello!", BUFFER - 6)
+    inputs.written(3, 5)
+    assert (outbox.take_commands(), outbox.take_changes()) == ([], {3})
+    inputs.end(3)
+    assert outbox.take_commands() == []
+    inputs.written(3, 1)
+    assert (outbox.take_commands(), outbox.take_changes()) == ([CloseStdin(3)], {3})
+    inputs.written(3, 0)
+    inputs.broken(3)
+    inputs.exited(3)
+    assert not outbox
+
+
+@pytest.mark.parametrize("how", ["end", "broken", "exited"])
+def test_an_input_that_is_closed_is_closed_once(how: str) -> None:
+    outbox = Outbox()
+    inputs = Inputs(outbox)
+    inputs.open(3)
+    getattr(inputs, how)(3)
+    inputs.broken(3)
+    inputs.exited(3)
+    assert (outbox.take_commands(), outbox.take_changes()) == ([CloseStdin(3)], {3})
+    with pytest.raises(StdinClosedError):
+        inputs.write(3, b"x")
+
+
+def test_an_input_that_is_not_there() -> None:
+    outbox = Outbox()
+    inputs = Inputs(outbox)
+    assert inputs.pending(9) == b""
+    inputs.written(9, 1)
+    inputs.broken(9)
+    inputs.exited(9)
+    assert not outbox
+    with pytest.raises(StdinClosedError):
+        inputs.room(9)

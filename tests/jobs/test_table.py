@@ -27,6 +27,7 @@ from rtot.jobs.job import (
     Reason,
     State,
 )
+from rtot.jobs.keys import KeyConflictError
 from rtot.jobs.output import Stream
 from rtot.jobs.queue import STARTING
 from rtot.jobs.selection import Selection
@@ -35,7 +36,6 @@ from rtot.jobs.stop import Scope, Signal
 from rtot.jobs.table import (
     ClosingError,
     JobTable,
-    KeyConflictError,
     QueueFullError,
 )
 from rtot.storage import StorageError
@@ -277,8 +277,8 @@ def test_forget_a_running_job(table: Table) -> None:
     table.jobs.output_closed(0, Stream.OUT, at(3))
     table.jobs.exited(0, 0, USAGE, at(3))
     table.jobs.holders_found(0, {})
-    table.jobs.stdin_written(0, 1)
-    table.jobs.stdin_broken(0)
+    table.jobs.inputs.written(0, 1)
+    table.jobs.inputs.broken(0)
 
 
 def test_forget_a_queued_job() -> None:
@@ -330,7 +330,8 @@ def test_a_forgotten_job_that_is_held_is_let_go(table: Table) -> None:
 
 def test_forget_many(table: Table) -> None:
     jobs = [table.run() for _ in range(10)]
-    table.jobs.forget_all(jobs[2:8], at(1))
+    for job in jobs[2:8]:
+        table.jobs.forget(job, at(1))
     assert ids(table.jobs, 0, 100) == [0, 1, 8, 9]
     assert ids(table.jobs, 3, 1) == [8]
     assert [j.id for j in table.jobs.unfinished()] == [0, 1, 8, 9]
@@ -467,48 +468,48 @@ def test_what_was_deleted_by_hand_does_not_retire_again() -> None:
 
 def test_stdin(table: Table) -> None:
     job = table.run(stdin_open=True)
-    assert table.jobs.stdin_room(job) == BUFFER
-    table.jobs.write_stdin(job, b"hello")
+    assert table.jobs.inputs.room(job.id) == BUFFER
+    table.jobs.inputs.write(job.id, b"hello")
     assert table.jobs.take_commands() == [WriteStdin(0)]
-    assert table.jobs.stdin_pending(0) == b"hello"
-    assert table.jobs.stdin_room(job) == BUFFER - 5
-    table.jobs.write_stdin(job, b"!")
+    assert table.jobs.inputs.pending(0) == b"hello"
+    assert table.jobs.inputs.room(job.id) == BUFFER - 5
+    table.jobs.inputs.write(job.id, b"!")
     assert table.jobs.take_commands() == []
-    table.jobs.stdin_written(0, 4)
-    table.jobs.end_stdin(job)
+    table.jobs.inputs.written(0, 4)
+    table.jobs.inputs.end(job.id)
     with pytest.raises(StdinClosedError):
-        table.jobs.write_stdin(job, b"x")
+        table.jobs.inputs.write(job.id, b"x")
     assert table.jobs.take_commands() == []
-    table.jobs.stdin_written(0, 2)
+    table.jobs.inputs.written(0, 2)
     assert table.jobs.take_commands() == [CloseStdin(0)]
 
 
 def test_stdin_that_is_empty_is_closed_at_once(table: Table) -> None:
     job = table.run(stdin_open=True)
-    table.jobs.end_stdin(job)
+    table.jobs.inputs.end(job.id)
     assert table.jobs.take_commands() == [CloseStdin(0)]
 
 
 def test_stdin_that_the_job_closed(table: Table) -> None:
     job = table.run(stdin_open=True)
-    table.jobs.write_stdin(job, b"x")
-    table.jobs.stdin_broken(0)
-    table.jobs.stdin_broken(0)
+    table.jobs.inputs.write(job.id, b"x")
+    table.jobs.inputs.broken(0)
+    table.jobs.inputs.broken(0)
     with pytest.raises(StdinClosedError):
-        table.jobs.stdin_room(job)
+        table.jobs.inputs.room(job.id)
     table.world.end(0, 0, at(1))
     with pytest.raises(StdinClosedError):
-        table.jobs.end_stdin(job)
+        table.jobs.inputs.end(job.id)
 
 
 def test_without_stdin(table: Table) -> None:
     job = table.run()
     with pytest.raises(StdinClosedError):
-        table.jobs.stdin_room(job)
-    assert table.jobs.stdin_pending(0) == b""
-    assert table.jobs.stdin_pending(99) == b""
-    table.jobs.stdin_written(0, 0)
-    table.jobs.stdin_broken(0)
+        table.jobs.inputs.room(job.id)
+    assert table.jobs.inputs.pending(0) == b""
+    assert table.jobs.inputs.pending(99) == b""
+    table.jobs.inputs.written(0, 0)
+    table.jobs.inputs.broken(0)
 
 
 def test_a_full_disk_is_reported_once_until_there_is_room() -> None:
@@ -744,9 +745,9 @@ class JobTableMachine(RuleBasedStateMachine):
     def feed(self, job: Job, data: bytes, end: bool) -> None:
         try:
             if data:
-                self.table.write_stdin(job, data)
+                self.table.inputs.write(job.id, data)
             if end:
-                self.table.end_stdin(job)
+                self.table.inputs.end(job.id)
         except StdinClosedError:
             pass
 
@@ -875,9 +876,9 @@ def test_the_outputs_of_a_forgotten_job_are_closed_when_the_drain_is_over(table:
 
 def test_stdin_has_no_room_left_when_all_of_it_is_pending(table: Table) -> None:
     job = table.run(stdin_open=True)
-    table.jobs.write_stdin(job, b"x" * (BUFFER + 5))
+    table.jobs.inputs.write(job.id, b"x" * (BUFFER + 5))
     assert BUFFER == 65536
-    assert table.jobs.stdin_room(job) == 0
+    assert table.jobs.inputs.room(job.id) == 0
 
 
 def test_a_job_that_is_kept_as_long_as_was_said() -> None:

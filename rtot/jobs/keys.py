@@ -1,0 +1,39 @@
+"""Idempotency keys: a request that is sent again gets the job that was made the first time."""
+
+from rtot.jobs.archive import Archive
+from rtot.jobs.job import Job
+
+
+class KeyConflictError(Exception):
+    """The idempotency key belongs to another request."""
+
+
+class Keys:
+    """Whose key is which: of jobs that are alive here, of others in the archive."""
+
+    __slots__ = ("_alive", "_archive")
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._alive: dict[str, Job] = {}
+
+    def find(self, key: str, fingerprint: int) -> Job | None:
+        """The job that was submitted under the key, None where there is none.
+
+        Raises KeyConflictError where it was submitted by another request.
+        """
+        job = self._alive.get(key) or self._archive.by_key(key)
+        if job is not None and job.fingerprint != fingerprint:
+            raise KeyConflictError
+        return job
+
+    def add(self, job: Job, key: str, fingerprint: int) -> None:
+        """The job was submitted under the key, by a request of that fingerprint."""
+        job.key = key
+        job.fingerprint = fingerprint
+        self._alive[key] = job
+
+    def remove(self, job: Job) -> None:
+        """The job is not alive any more."""
+        if job.key is not None:
+            del self._alive[job.key]
