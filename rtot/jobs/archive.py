@@ -84,7 +84,7 @@ class JobsById:
         if 2 * self._start >= len(ids):
             del ids[: self._start]
             self._start = 0
-        if len(ids) > 64 + 2 * (self._start + len(self._jobs)):
+        if len(ids) - self._start > 64 + 2 * len(self._jobs):
             self._ids = [i for i in ids if i in self._jobs]
             self._start = 0
 

@@ -171,7 +171,7 @@ class JobsByIdMachine(RuleBasedStateMachine):
     def all_are_there_and_few_that_are_gone(self) -> None:
         assert len(self.jobs) == len(self.model)
         assert ids(self.jobs.page(ALL, 0, 10_000, 10_000)) == sorted(self.model)
-        assert len(self.jobs._ids) <= 64 + 4 * len(self.model)
+        assert len(self.jobs._ids) <= 128 + 4 * len(self.model)
         assert all(self.jobs.get(number) is made for number, made in self.model.items())
 
 
