@@ -109,7 +109,7 @@ def matching(jobs: JobTable, selection: Selection, first: int = 0) -> Iterator[J
 
 
 def _chosen(jobs: JobTable, selection: Selection, first: int) -> Iterator[Job | None]:
-    """The jobs that were there at the beginning, with a pause (None) after each look."""
+    """The jobs that were there at the beginning, with a pause (None) between two looks."""
     last = jobs.last_id
     at: int | None = first
     while at is not None and at <= last:
@@ -119,7 +119,8 @@ def _chosen(jobs: JobTable, selection: Selection, first: int) -> Iterator[Job | 
             if job.id <= last and jobs.get(job.id) is job and selection.takes(job):
                 yield job
         at = page.next
-        yield None
+        if at is not None:
+            yield None
 
 
 def _next_page(request: Request, first: int) -> str:

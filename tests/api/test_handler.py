@@ -1127,7 +1127,7 @@ def test_a_list_pauses_now_and_then(face: Face) -> None:
     answer = face.ask("GET", "/jobs?label=x")
     assert not isinstance(answer.body, bytes)
     # It looks at 256 jobs at a time, and then lets others have their turn.
-    assert [answer.body.pull(1 << 20) for _ in range(3)] == [b""] * 3
+    assert [answer.body.pull(1 << 20) for _ in range(2)] == [b""] * 2
     assert answer.body.pull(1 << 20) == b'{"jobs":[]}\n'
 
 
@@ -1151,3 +1151,19 @@ def test_a_list_is_told_in_portions_of_what_is_asked_for(face: Face) -> None:
     assert sum(sizes) == whole
     # As much as was asked for, and at most one more job.
     assert all(1000 <= size < 1100 for size in sizes[:5])
+
+
+def test_events_are_resumed_far_into_the_story(face: Face) -> None:
+    job = face.run()
+    for index in range(5):
+        for stream in Stream:
+            face.now = at(2 + index)
+            face.jobs.output_received(job.id, stream, bytes([97 + index]) * 1000, face.now)
+    answer = face.ask(
+        "GET", "/jobs/0/events", accept="application/x-ndjson", last_event_id="2.4000.4000"
+    )
+    told = [json.loads(line) for line in text(answer).splitlines()]
+    assert [(event["event"], event["offset"], event["text"]) for event in told] == [
+        ("out", 4000, "e" * 1000),
+        ("err", 4000, "e" * 1000),
+    ]
