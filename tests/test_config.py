@@ -82,6 +82,7 @@ def test_descriptors_are_shared_out(
 ) -> None:
     shares = share_descriptors(limit)
     assert shares == (running, connections, 16, first_reserved)
+    assert all(isinstance(share, int) for share in shares)
     if limit >= 256:
         # Everybody can have theirs at once.
         assert 6 * running + connections + 16 + 16 <= first_reserved

@@ -5,7 +5,7 @@ import http
 import h11
 import pytest
 
-from rtot.http.messages import BROKEN, End, Header, Request, Response
+from rtot.http.messages import BROKEN, THE_END, End, Header, Request, Response
 from rtot.http.outgoing import ResponseWriter
 from rtot.http.response_head import REASONS
 from rtot.storage import FileSpan
@@ -141,3 +141,12 @@ def test_every_answer_says_what_it_is() -> None:
     newer[416] = "Range Not Satisfiable"
     for status, phrase in REASONS.items():
         assert phrase == newer.get(status, http.HTTPStatus(status).phrase)
+
+
+def test_no_more_is_pulled_than_a_client_is_likely_to_take() -> None:
+    body = Script(None, b"x" * (16 * 1024), b"y", THE_END)
+    answer = Answer(body)
+    answer.writer.pull()
+    assert body.steps == [b"y", THE_END]
+    answer.writer.pull()
+    assert body.steps == [b"y", THE_END]

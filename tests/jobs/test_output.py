@@ -277,3 +277,16 @@ def test_what_was_kept_in_part_goes_on_where_it_ended() -> None:
     assert output.size(Stream.OUT) == 10
     data = output.read(Stream.OUT, 0, 99) + output.read(Stream.OUT, 6, 99)
     assert data == b"abcdefghij"
+
+
+def test_a_record_of_arrival_that_lies_across_the_end_of_the_file() -> None:
+    # The file ends in the middle of the second record, for the disk was full then.
+    disk = MemoryDisk(room=30)
+    output = Output(disk, "0", limit=10_000, memory=100)
+    for second in range(1, 8):
+        output.append(Stream.OUT, b"x", second * 1_000_000_000)
+    (file,) = disk.files.values()
+    assert len(file.data) == 30
+    assert output.arrival(0) == (1_000_000_000, 1, 0)
+    assert output.arrival(1) == (2_000_000_000, 2, 0)
+    assert output.arrival(2) == (3_000_000_000, 3, 0)

@@ -158,3 +158,13 @@ def test_a_message_has_a_moment_to_arrive() -> None:
     s.begin()
     assert s.expire(MOMENT - 0.001) == [Survey(s, Scope.TREE)]
     assert not s.over
+
+
+def test_moments_are_counted_from_when_they_begin() -> None:
+    s = Stop(0, 100, TERM, 5.0, Scope.TREE, 1000.0)
+    s.begin()
+    assert s.expire(1005.0) == [Signal(s, KILL, Scope.LEADER)]
+    s.surveyed({100: "job"}, 1005.0)
+    while not (commands := s.expire(s.due)) or isinstance(commands[0], Survey):
+        assert s.due <= 1005.0 + MOMENT
+    assert commands == [Signal(s, KILL, Scope.TREE)]

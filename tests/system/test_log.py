@@ -169,11 +169,15 @@ def test_how_many_lines_go_into_one_write() -> None:
     line = text_line(at(0), "info", "x" * 100)
     for _ in range(50):
         log.info(at(0), "x" * 100)
+    # The last one is too long for any write but its own.
+    last = text_line(at(0), "info", "x" * 500, a="y" * 500, b="z" * 500, c="z" * 500)
+    log.info(at(0), "x" * 500, a="y" * 500, b="z" * 500, c="z" * 500)
     log.flush(at(0))
     writes = []
     while select.select([reader], [], [], 0)[0]:
         writes.append(os.read(reader, 1 << 16).decode())
-    assert "".join(writes) == line * 50
+    assert "".join(writes) == line * 50 + last
+    assert writes.pop() == last
     at_a_time = 2048 // len(line)
     assert [write.count("\n") for write in writes] == [at_a_time] * (50 // at_a_time) + [
         50 % at_a_time

@@ -199,3 +199,29 @@ def test_a_directory_that_another_server_takes_for_a_leftover(
     monkeypatch.setattr(fcntl, "flock", lambda *_: os.rmdir(made[-1]))
     with pytest.raises(BlockingIOError):
         Spool(str(tmp_path))
+
+
+def test_what_was_planted_since_is_not_read(spool: Spool, tmp_path: Path) -> None:
+    file = spool.create("0.out")
+    file.append(b"told")
+    file.seal()
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    os.unlink(f"{spool.path}/0.out")
+    os.symlink(victim, f"{spool.path}/0.out")
+    assert file.read(0, 4) == b""
+
+
+def test_only_a_directory_of_our_own_is_cleared(tmp_path: Path) -> None:
+    name = f"rtot-{os.geteuid()}-{'a' * 12}"
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    (other / "file").write_bytes(b"precious")
+    (tmp_path / name).symlink_to(other)
+    remove_leftovers(str(tmp_path))
+    assert (other / "file").exists()
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(b"a file")
+    (tmp_path / name).chmod(0o600)
+    remove_leftovers(str(tmp_path))
+    assert (tmp_path / name).read_bytes() == b"a file"
