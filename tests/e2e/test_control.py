@@ -150,9 +150,11 @@ def test_stdin_that_nobody_reads_stalls_only_its_upload(rtot: Rtot, tmp_path: Pa
         [*command, "-H", f"Authorization: rtot {SECRET}"], stdout=subprocess.PIPE
     ) as upload:
         until(lambda: rtot.json("/jobs/0")["jobs"][0]["state"] == "running")
-        assert rtot.run(b"echo fine")["out"] == "fine\n"
-        assert rtot.rss() < 25_600_000
+        fine = rtot.run(b"echo fine")["out"]
+        size = rtot.rss()
         rtot.curl("/jobs/0/kill", "-X", "POST")
+        assert fine == "fine\n"
+        assert size < 25_600_000
         assert upload.stdout is not None
         assert json.loads(upload.stdout.read())["error"] == "stdin is closed"
 
