@@ -1,7 +1,7 @@
 """rtot: run this over there. A job server that you curl.
 
-The rooms of the house, each a package with one concern. A room imports those that its line
-names, and the modules that stand here beside it, which everybody speaks:
+Rooms. Each package has one concern, and imports the packages that its line names and the
+modules that stand beside this file, which all of them use:
 
     (here)   clock, config, deadlines, storage, text, throttle
     http     bytes into messages and back                   knows h11
@@ -11,18 +11,67 @@ names, and the modules that stand here beside it, which everybody speaks:
     loop     the turn: selector, clock, signals             imports all of these
     cli      argv and environment                           imports all of these
 
-`http`, `jobs` and `api` are the cores: no I/O, and what time it is is an argument. They are
-told facts (past tense), and what they want done they answer as data. `tests/test_rooms.py`
-holds the table true, and the tests lie in the same rooms.
+`http`, `jobs` and `api` are the cores: no I/O, and the time is an argument (`clock.Now`). They
+are told facts, named in the past tense (`exited`), and what they want done they give as data,
+named in the imperative (`Signal`). `tests/test_rooms.py` checks the table above. Tests lie in
+rooms of the same names; `tests/e2e` starts real servers.
 
-One turn of the loop (`loop.server`):
+A turn of the loop (`loop.server`):
 
-    observe  connections accepted, bytes received, pipes read, exits noted
-    expire   every deadline that has come
-    decide   requests answered
-    act      the job table's commands carried out
-    flush    answers sent as far as clients take them
-    start    the next job spawned, last, because it alone takes long
+    1 observe  accept connections, receive bytes, read pipes, note exits
+    2 expire   every deadline that has come
+    3 decide   answer requests; choose the next job to start
+    4 act      carry out the job table's commands; wake who waits for a job that has changed
+    5 keep     make durable what has happened (nothing yet: jobs live in memory)
+    6 flush    begin the answers, send what clients take, set what the selector looks for
+    7 start    spawn the job that was chosen, last, because that takes long
+
+Rules. One enum, one table of transitions and one function that assigns the state for each
+state machine: a connection (`http.connection`), an exchange (`api.exchange`), a job
+(`jobs.job`), its stdin (`jobs.stdin`), its end (`jobs.stop`). A cell that is not in the table
+is a bug, and raises. OSError is caught only by the function that made the call. A client's
+fault becomes a response; a bug of ours becomes a 500 and a traceback in the log. Work in a turn
+is bounded for every descriptor, and nothing costs more because others are idle or complete.
+
+What happens to `POST /jobs`:
+
+    1  `Clients.receive` gives the bytes to the client's `HttpConnection`, and so to h11.
+    3  `next_exchange` asks for a request: the gate judges its head, then h11 parses it.
+       `Handler.handle` checks the secret, finds the `Route` and parses its parameters;
+       `submission.submit` makes a `Draft` of them and answers `NeedBody`. When h11 has all of
+       the body, `Draft.accept` calls `JobTable.submit`: the script goes to the spool, the job
+       to the queue. The answer is decided. `take_job` chooses the job: STARTING.
+    6  `Exchange.begin` hands the response to h11, `ClientSocket.send` sends what it makes.
+    7  `Children.start` opens pipes, spawns the process, reports `started`: RUNNING.
+    Later turns: `exited` and `output_closed` complete the job; it goes to the archive.
+
+`GET /jobs/ID/out?follow`:
+
+    3  `reading.out` answers with an `OutputBody` that has no end yet.
+    6  The connection pulls it: bytes there are, then None, *nothing yet*. The exchange's
+       topic is the job, and `Clients` remembers who watches it.
+    1  In a later turn the job writes: `Children.read_output`, `JobTable.output_received`.
+    4  The job has changed: `Clients.wake` marks those that watch it.
+    6  The body is pulled again. At the end of the job it gives the trailer, and nobody
+       watches any more.
+
+An upload, `POST /jobs/ID/in`:
+
+    3  `control.write_stdin` answers `Upload`. The exchange takes from the body what the job's
+       stdin has room for, and pauses it where there is none, so that the kernel stops the
+       sender. `jobs.inputs` gives the command WriteStdin.
+    4  `Children` writes to the pipe, and has the selector say when there is room again.
+       `written` is a change of the job: `Clients.wake` has the exchange feed more.
+    6  After the last byte the answer says how many were written.
+
+A kill, `POST /jobs/ID/kill`:
+
+    3  `JobTable.kill` begins a `Stop`, whose first command is Signal. The answer is a
+       `StopWait`.
+    4  `Processes.signal` looks through /proc for all of the job's processes and signals them.
+    2  At its deadlines the stop asks for a Survey of who is left, or sends KILL.
+    4  When nobody is left the stop is over, the exchange is woken, and the receipt is the
+       answer. The exit itself comes as for any job.
 """
 
 __version__ = "1.0.0"

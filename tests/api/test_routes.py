@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from rtot.api.job_json import ALL_FIELDS
 from rtot.api.routes import ROUTES, Route, find, redact
+from rtot.jobs.job import SHOWN, Reason
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
@@ -39,6 +41,12 @@ def test_the_reference_names_every_route_and_its_parameters(route: Route) -> Non
     (row,) = re.findall(rf"^\| `{route.method} {path}[`?].*$", README, re.MULTILINE)
     missing = {p.name for p in route.parameters if not re.search(rf"[`?]{p.name}[=`]", row)}
     assert missing == set()
+
+
+def test_the_reference_names_every_field_state_and_reason() -> None:
+    section = README.partition("### Fields of a job")[2].partition("\n### ")[0]
+    names = {*ALL_FIELDS, *SHOWN.values(), *(reason.value for reason in Reason)}
+    assert {name for name in names if f"`{name}`" not in section} == set()
 
 
 def test_parameters_of_a_route_differ() -> None:
