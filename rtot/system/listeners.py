@@ -79,8 +79,7 @@ class Listener:
         self.sock = sock
         self.tls: Tls | None = None
         self.path = path
-        status = os.stat(path) if path else None
-        self._owned = (status.st_dev, status.st_ino) if status is not None else None
+        self._owned = _identity(path) if path else None
 
     @property
     def name(self) -> str:
@@ -114,10 +113,14 @@ class Listener:
         """Listen no more, and remove what was made in the file system if it is still that."""
         self.sock.close()
         with contextlib.suppress(OSError):
-            if self._owned is not None:
-                status = os.lstat(self.path)
-                if (status.st_dev, status.st_ino) == self._owned:
-                    os.unlink(self.path)
+            if self._owned is not None and _identity(self.path) == self._owned:
+                os.unlink(self.path)
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    """Which file it is. The number of an inode is given again at once; its time is not."""
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def inherited(environ: Mapping[str, str]) -> list[Listener]:
