@@ -1,0 +1,88 @@
+import pytest
+
+from rtot.cli.flags import UsageError, parse
+from rtot.system.listeners import Address
+
+
+def test_nothing_is_asked_for() -> None:
+    assert parse([], {}) == {"launchers": []}
+
+
+def test_flags_of_every_kind() -> None:
+    options = parse(
+        [
+            *("-a=:8457", "-a", "unix:/run/s", "-s=secret", "--ttl", "1h", "--keep=0"),
+            *("--max-running=3", "--socket-mode=0660", "-f", "json", "--max-body", "1K"),
+            *("--launcher", "low=nice -n '1 9'"),
+        ],
+        {"RTOT_ADDR": ":1", "RTOT_SECRET": "other", "TMPDIR": "/spool"},
+    )
+    assert options == {
+        "addresses": [Address("", 8457), Address(path="/run/s")],
+        "secret": "secret",
+        "ttl": 3600.0,
+        "keep": 0,
+        "max_running": 3,
+        "socket_mode": 0o660,
+        "log_format": "json",
+        "max_body": 1024,
+        "launchers": [("low", ("nice", "-n", "1 9"))],
+        "spool_dir": "/spool",
+    }
+
+
+def test_the_environment() -> None:
+    environ = {"RTOT_ADDR": "[::1]:1", "RTOT_SECRET": "s", "RTOT_LOG_FORMAT": "json", "TMPDIR": ""}
+    assert parse([], environ) == {
+        "addresses": [Address("::1", 1)],
+        "secret": "s",
+        "log_format": "json",
+        "launchers": [],
+    }
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(flag: str) -> None:
+    text = parse([flag], {})
+    assert isinstance(text, str)
+    assert text.startswith("usage: rtot [FLAG]...\n")
+    assert "--launcher NAME='ARGV PREFIX'\n" in text
+
+
+@pytest.mark.parametrize("flag", ["-v", "--version"])
+def test_version(flag: str) -> None:
+    text = parse([flag], {})
+    assert isinstance(text, str)
+    assert text.startswith("rtot ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        (["x"], "unexpected argument 'x'"),
+        (["--bogus"], "option --bogus not recognized"),
+        (["--secret=topsecret"], "option --secret not recognized"),
+        (["-z"], "option -z not recognized"),
+        (["-s"], "option -s requires argument"),
+        (["--keep", "x"], "--keep: 'x' is not a number"),
+        (["--max-running=0"], "--max-running: want at least 1"),
+        (["-s=a b"], "-s: a secret is printable ASCII without spaces"),
+        (["--socket-mode=9"], "--socket-mode: '9' is not a mode: want three octal digits"),
+        (["-f", "xml"], "-f: 'xml' is neither text nor json"),
+        (["--ttl=x"], "--ttl: 'x' is not a duration"),
+        (["-a=nowhere"], "-a: 'nowhere': want :PORT"),
+        (["-s=a", "--secret-file=b"], "-s and --secret-file: give one of them"),
+        (["--tls-key=a"], "--tls-key and --tls-client-ca go with --tls-cert"),
+        (["--launcher", "a=b", "--launcher", "a=c"], "--launcher: a name was given twice"),
+        (["--launcher", "a"], "--launcher: "),
+    ],
+)
+def test_usage_errors(argv: list[str], why: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(argv, {})
+    assert str(caught.value).startswith(why)
+
+
+def test_what_is_wrong_with_the_environment() -> None:
+    with pytest.raises(UsageError, match="RTOT_ADDR: "):
+        parse([], {"RTOT_ADDR": "nowhere"})

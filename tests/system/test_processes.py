@@ -1,0 +1,142 @@
+"""Processes that are started, found and signalled. What they do is tested end to end."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from rtot.jobs.stop import Scope
+from rtot.system.processes import (
+    NotStartedError,
+    Processes,
+    Target,
+    TryLaterError,
+    close_pipes,
+    read_pipe,
+    write_pipe,
+)
+
+TERM = int(signal.SIGTERM)
+
+
+@pytest.fixture
+def processes() -> Processes:
+    return Processes({"PATH": os.environ["PATH"]}, 1 << 20)
+
+
+def start(processes: Processes, *argv: str, cwd: str | None = None) -> int:
+    pipes = processes.open_pipes(stdin=False)
+    try:
+        pid = processes.spawn(7, argv, {}, cwd, pipes)
+    except (NotStartedError, TryLaterError):
+        close_pipes(pipes)
+        raise
+    for pipe in pipes:
+        os.close(pipe.ours)
+    return pid
+
+
+@pytest.mark.parametrize(
+    ("argv", "cwd", "why"),
+    [
+        (("/bin/a\0b",), None, "fork/exec /bin/a\0b: invalid argument"),
+        (("/bin/true",), "/a\0b", "chdir /a\0b: invalid argument"),
+        (("/nonexistent",), None, "fork/exec /nonexistent: no such file or directory"),
+        (("/",), None, "fork/exec /: permission denied"),
+        (("/bin/true",), "/etc/passwd", "chdir /etc/passwd: not a directory"),
+    ],
+)
+def test_what_cannot_be_started(
+    processes: Processes, argv: tuple[str, ...], cwd: str | None, why: str
+) -> None:
+    with pytest.raises(NotStartedError) as caught:
+        start(processes, *argv, cwd=cwd)
+    assert str(caught.value) == why
+
+
+@pytest.mark.parametrize("name", ["posix_spawn", "pipe2"])
+def test_what_may_come_back(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(11, os.strerror(11))
+
+    monkeypatch.setattr(os, name, fail)
+    with pytest.raises(TryLaterError, match="resource temporarily unavailable"):
+        start(processes, "/bin/true")
+
+
+def test_the_second_pipe_cannot_be_had(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    pipe2: Callable[[int], tuple[int, int]] = os.pipe2
+    made: list[int] = []
+
+    def once(flags: int) -> tuple[int, int]:
+        if made:
+            raise OSError(24, os.strerror(24))
+        made.append(flags)
+        return pipe2(flags)
+
+    monkeypatch.setattr(os, "pipe2", once)
+    with pytest.raises(TryLaterError, match="too many open files"):
+        processes.open_pipes(stdin=True)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_who_is_found_and_signalled(processes: Processes) -> None:
+    pid = start(processes, "sleep", "100")
+    for scope in Scope:
+        assert processes.find(Target(7, pid, scope)) == {pid: "sleep"}
+    assert processes.signal([Target(7, pid, Scope.TREE)], [TERM]) == [{pid: "sleep"}]
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    processes.look_again()
+    # A zombie is nobody's process any more.
+    assert processes.find(Target(7, pid, Scope.LEADER)) == {}
+    assert (pid, TERM) in [(exit.pid, exit.status) for exit in processes.reap()]
+    processes.look_again()
+    for scope in Scope:
+        assert processes.find(Target(7, pid, scope)) == {}
+    assert processes.signal([Target(7, pid, Scope.TREE)], [TERM]) == [{}]
+
+
+def test_a_pid_that_is_another_s_by_now_is_spared(processes: Processes) -> None:
+    pid = start(processes, "sleep", "100")
+    target = Target(7, pid, Scope.TREE)
+    assert processes.find(target)
+    # As if the leader had been reaped, and then the pid been given to somebody else.
+    processes._leaders.clear()
+    assert processes._census is not None
+    before = processes._census.everyone[pid]
+    processes._census.everyone[pid] = before._replace(started=before.started + 1)
+    assert not processes._signal_one(pid, 0, TERM)
+    del processes._census.everyone[pid]
+    assert not processes._signal_one(pid, 0, TERM)
+    assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    processes.look_again()
+    assert not processes._signal_one(pid, 0, TERM)
+    processes._leaders.add(pid)
+    assert not processes._signal_one(pid, pid, TERM)
+
+
+def test_pipes_at_their_end(processes: Processes) -> None:
+    pipes = {pipe.number: pipe for pipe in processes.open_pipes(stdin=True)}
+    assert read_pipe(pipes[1].ours) is None
+    os.write(pipes[1].theirs, b"x")
+    assert read_pipe(pipes[1].ours) == b"x"
+    os.close(pipes[1].theirs)
+    assert read_pipe(pipes[1].ours) == b""
+    assert write_pipe(pipes[0].ours, bytearray(b"hello")) == 5
+    while write_pipe(pipes[0].ours, bytearray(65536)):
+        pass
+    assert write_pipe(pipes[0].ours, bytearray(b"x")) == 0
+    os.close(pipes[0].theirs)
+    assert write_pipe(pipes[0].ours, bytearray(b"x")) is None
+    assert read_pipe(pipes[0].ours) == b""
+    close_pipes([pipes[2]])
+    for number in (0, 1):
+        os.close(pipes[number].ours)
