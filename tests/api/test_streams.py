@@ -1,8 +1,14 @@
-"""Positions in a job's story, and characters that are cut off."""
+"""A job's story: positions in it, events in order of arrival, characters that are cut off."""
+
+import json
 
 import pytest
 
 from rtot.api.streams import Position, _whole_characters
+from rtot.http.messages import End
+from rtot.jobs.output import Stream
+from tests.api.face import Face, header, pull, text
+from tests.world import at
 
 
 @pytest.mark.parametrize("text", ["0.0.0", "3.1.2", f"1.{'9' * 18}.{'1' * 18}"])
@@ -38,3 +44,144 @@ def test_what_is_no_id(text: str) -> None:
 )
 def test_how_much_of_it_is_whole_characters(data: bytes, whole: int) -> None:
     assert _whole_characters(data) == whole
+
+
+def events(face: Face, target: str = "/jobs/0/events", **headers: str) -> list[dict[str, object]]:
+    answer = face.ask("GET", target, b"", accept="application/x-ndjson", **headers)
+    assert header(answer, "Content-Type") == "application/x-ndjson"
+    return [json.loads(line) for line in text(answer).splitlines()]
+
+
+def test_the_story_of_a_job(face: Face) -> None:
+    face.submit()
+    assert [e["event"] for e in events(face)] == ["new"]
+    face.world.obey(at(2))
+    face.jobs.output_received(0, Stream.OUT, b"one\n", at(3))
+    face.jobs.output_received(0, Stream.ERR, b"two\n", at(4))
+    face.jobs.output_received(0, Stream.OUT, b"three\n", at(5))
+    face.world.end(0, 3 << 8, at(6))
+    told = events(face)
+    assert [(e["event"], e["id"], e.get("text"), e.get("offset")) for e in told] == [
+        ("new", "1.0.0", None, None),
+        ("running", "2.0.0", None, None),
+        ("out", "2.4.0", "one\n", 0),
+        ("err", "2.4.4", "two\n", 0),
+        ("out", "2.10.4", "three\n", 4),
+        ("complete", "3.10.4", None, None),
+    ]
+    assert told[2]["time"] == "2023-11-14 22:13:23 +0000 UTC"
+    assert (told[-1]["exit"], told[-1]["code"]) == ("exit status 3", 3)
+    for index, event in enumerate(told[:-1]):
+        assert events(face, last_event_id=str(event["id"])) == told[index + 1 :]
+    assert face.ask("GET", "/jobs/0/events", last_event_id="3.10.4").status == 204
+
+
+def test_server_sent_events(face: Face) -> None:
+    face.complete(out=b"a\nb")
+    answer = face.ask("GET", "/jobs/0/events")
+    assert header(answer, "Content-Type") == "text/event-stream"
+    blocks = text(answer).split("\n\n")
+    assert blocks[-1] == ""
+    lines = blocks[2].split("\n")
+    assert lines[:2] == ["id: 2.3.0", "event: out"]
+    assert json.loads(lines[2].removeprefix("data: "))["text"] == "a\nb"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "text/event-stream"),
+        ("*/*", "text/event-stream"),
+        ("text/event-stream", "text/event-stream"),
+        ("application/x-ndjson", "application/x-ndjson"),
+        ("Application/X-NDJSON; q=0.5, */*; q=0.1", "application/x-ndjson"),
+        ("application/x-ndjson;q=0, */*", "text/event-stream"),
+        ("application/x-ndjson;q=0.1, text/event-stream", "text/event-stream"),
+        ('text/html; a="application/x-ndjson", */*', "text/event-stream"),
+        ("application/*", "application/x-ndjson"),
+    ],
+)
+def test_the_form_of_events(face: Face, accept: str | None, kind: str) -> None:
+    face.complete()
+    answer = face.ask("GET", "/jobs/0/events", accept=accept or "")
+    assert header(answer, "Content-Type") == kind
+
+
+def test_characters_are_not_cut(face: Face) -> None:
+    face.run()
+    smile = "\U0001f600".encode()
+    for index, piece in enumerate([b"a" + smile[:1], smile[1:3], smile[3:] + b"\xc3"]):
+        face.jobs.output_received(0, Stream.OUT, piece, at(2 + index))
+        face.jobs.output_received(0, Stream.ERR, b"e", at(2.5 + index))
+    out = [e for e in events(face) if e["event"] == "out"]
+    assert [e["text"] for e in out] == ["a", "\U0001f600"]
+    assert events(face, last_event_id="2.1.1")[1]["text"] == "\U0001f600"
+    face.world.end(0, 0, at(9))
+    assert events(face)[-2]["base64"] == "ww=="
+
+
+def test_bytes_that_are_no_text_survive(face: Face) -> None:
+    face.complete(out=b"\xff\xfe")
+    assert events(face)[2]["base64"] == "//4="
+    face.complete(out=b"\x80\x80\x80")
+    assert events(face, "/jobs/1/events")[2]["base64"] == "gICA"
+
+
+def test_a_long_piece_is_told_in_parts(face: Face) -> None:
+    face.complete(out=b"x" * 200_000)
+    parts = [e for e in events(face) if e["event"] == "out"]
+    assert len(parts) == 4
+    assert "".join(str(e["text"]) for e in parts) == "x" * 200_000
+
+
+def test_follow_events(face: Face) -> None:
+    face.submit()
+    body = face.ask("GET", "/jobs/0/events?follow").body
+    assert not isinstance(body, bytes)
+    assert body.topic == 0
+    data, end = pull(body)
+    assert (data.count(b"\n\n"), end) == (1, None)
+    face.world.obey(face.now)
+    face.jobs.output_received(0, Stream.OUT, b"x", face.now)
+    data, end = pull(body)
+    assert (data.count(b"\n\n"), end) == (2, None)
+    face.world.end(0, 0, face.now)
+    data, end = pull(body)
+    assert data.count(b"\n\n") == 1
+    assert end == End((("Rtot-Exit", "0"),))
+
+
+def test_the_story_of_a_job_that_never_started(face: Face) -> None:
+    face.submit()
+    face.ask("POST", "/jobs/0/kill")
+    assert [e["event"] for e in events(face)] == ["new", "complete"]
+
+
+@pytest.mark.parametrize("identity", ["x", "1.2", "1.2.3.4", "4.0.0", "1.-1.0", "2.99.0", "1.0.9"])
+def test_ids_that_are_none(face: Face, identity: str) -> None:
+    face.run()
+    assert face.ask("GET", "/jobs/0/events", last_event_id=identity).status == 400
+
+
+def test_an_event_tells_a_bounded_piece(face: Face) -> None:
+    face.complete(out=b"x" * 150_000)
+    answer = face.ask("GET", "/jobs/0/events", accept="application/x-ndjson")
+    events = [json.loads(line) for line in text(answer).splitlines()]
+    lengths = [len(event["text"]) for event in events if event["event"] == "out"]
+    assert lengths == [65536, 65536, 150_000 - 131_072]
+
+
+def test_events_are_resumed_far_into_the_story(face: Face) -> None:
+    job = face.run()
+    for index in range(5):
+        for stream in Stream:
+            face.now = at(2 + index)
+            face.jobs.output_received(job.id, stream, bytes([97 + index]) * 1000, face.now)
+    answer = face.ask(
+        "GET", "/jobs/0/events", accept="application/x-ndjson", last_event_id="2.4000.4000"
+    )
+    told = [json.loads(line) for line in text(answer).splitlines()]
+    assert [(event["event"], event["offset"], event["text"]) for event in told] == [
+        ("out", 4000, "e" * 1000),
+        ("err", 4000, "e" * 1000),
+    ]

@@ -1,0 +1,134 @@
+"""Lists of jobs: selections, pages, waits for a set."""
+
+import json
+
+import pytest
+
+from rtot.api.waits import JobsWait
+from rtot.http.messages import End, Response
+from tests.api.face import Face, header, pull, value
+
+
+def test_no_jobs(face: Face) -> None:
+    answer = face.ask("GET", "/jobs")
+    assert (answer.status, value(answer)) == (200, {"jobs": []})
+
+
+@pytest.mark.parametrize(("until", "wakes"), [("all", 2), ("any", 1)])
+def test_wait_for_a_set(face: Face, until: str, wakes: int) -> None:
+    for _ in range(2):
+        face.run("/jobs?label=x")
+    face.run("/jobs?label=y")
+    wait = face.answer("GET", f"/jobs?label=x&wait=5&until={until}&fields=")
+    assert isinstance(wait, JobsWait)
+    assert sorted(wait.topics) == [0, 1]
+    face.world.end(0, 0, face.now)
+    assert wait.changed(0) == (wakes == 1)
+    face.world.end(1, 0, face.now)
+    assert wait.changed(1)
+    answer = wait.answer()
+    assert isinstance(answer, Response)
+    assert [j["id"] for j in value(answer)["jobs"]] == [0, 1]
+    assert face.ask("GET", f"/jobs?label=x&wait=5&until={until}").status == 200
+
+
+def test_any_that_is_complete_already(face: Face) -> None:
+    face.complete("/jobs?label=x")
+    face.run("/jobs?label=x")
+    assert face.ask("GET", "/jobs?label=x&wait=5&until=any").status == 200
+    assert isinstance(face.answer("GET", "/jobs?label=x&wait=5"), JobsWait)
+
+
+@pytest.mark.parametrize("query", ["until=any", "wait=1&until=some", "limit=0", "from=x"])
+def test_bad_lists(face: Face, query: str) -> None:
+    assert face.ask("GET", f"/jobs?{query}").status == 400
+
+
+def test_pages(face: Face) -> None:
+    for _ in range(5):
+        face.complete()
+    seen: list[object] = []
+    target: str | None = "/jobs?limit=2&fields="
+    while target:
+        answer = face.ask("GET", target)
+        seen += [j["id"] for j in value(answer)["jobs"]]
+        link = header(answer, "Link")
+        target = link.partition(">")[0][1:] if link else None
+        assert link is None or link.endswith('; rel="next"')
+    assert seen == [0, 1, 2, 3, 4]
+    assert header(face.ask("GET", "/jobs?limit=5"), "Link") is None
+    assert [j["id"] for j in value(face.ask("GET", "/jobs?from=3"))["jobs"]] == [3, 4]
+
+
+def test_a_page_looks_at_a_bounded_number(face: Face) -> None:
+    for _ in range(4100):
+        face.complete("/jobs?label=a")
+    answer = face.ask("GET", "/jobs?limit=1&label=b&x=1".replace("&x=1", ""))
+    assert value(answer) == {"jobs": []}
+    assert header(answer, "Link") == '</jobs?limit=1&label=b&from=4096>; rel="next"'
+
+
+def test_a_list_that_changes_while_it_is_told(face: Face) -> None:
+    for _ in range(600):
+        face.complete()
+    answer = face.ask("GET", "/jobs?fields=")
+    assert not isinstance(answer.body, bytes)
+    first = answer.body.pull(1)
+    assert isinstance(first, bytes)
+    for job_id in (1, 300):
+        face.ask("DELETE", f"/jobs/{job_id}")
+    face.complete()
+    told = [j["id"] for j in json.loads(first + pull(answer.body)[0])["jobs"]]
+    assert told == [i for i in range(600) if i not in (1, 300)]
+
+
+def test_the_unfinished_are_found_among_many(face: Face) -> None:
+    face.complete()
+    face.run()
+    face.run()
+    face.submit()
+    ids = [j["id"] for j in value(face.ask("GET", "/jobs?state=running&from=2"))["jobs"]]
+    assert ids == [2]
+    assert [j["id"] for j in value(face.ask("GET", "/jobs?state=new"))["jobs"]] == [3]
+
+
+@pytest.mark.parametrize(("count", "more"), [(4096, False), (4097, True)])
+def test_how_many_jobs_a_page_looks_at(face: Face, count: int, more: bool) -> None:
+    for _ in range(count):
+        face.jobs.submit(b"", face.now)
+    answer = face.ask("GET", "/jobs?limit=1&label=x&fields=")
+    assert value(answer) == {"jobs": []}
+    link = '</jobs?limit=1&label=x&fields=&from=4096>; rel="next"'
+    assert header(answer, "Link") == (link if more else None)
+
+
+def test_a_list_pauses_now_and_then(face: Face) -> None:
+    for _ in range(600):
+        face.jobs.submit(b"", face.now)
+    answer = face.ask("GET", "/jobs?label=x")
+    assert not isinstance(answer.body, bytes)
+    # It looks at 256 jobs at a time, and then lets others have their turn.
+    assert [answer.body.pull(1 << 20) for _ in range(2)] == [b""] * 2
+    assert answer.body.pull(1 << 20) == b'{"jobs":[]}\n'
+
+
+def test_a_list_of_more_than_one_look_tells_each_job_once(face: Face) -> None:
+    for _ in range(600):
+        face.jobs.submit(b"", face.now)
+    told = value(face.ask("GET", "/jobs?fields="))["jobs"]
+    assert [job["id"] for job in told] == list(range(600))
+
+
+def test_a_list_is_told_in_portions_of_what_is_asked_for(face: Face) -> None:
+    for _ in range(200):
+        face.jobs.submit(b"", face.now)
+    answer = face.ask("GET", "/jobs?fields=")
+    assert not isinstance(answer.body, bytes)
+    whole = len(json.dumps(value(face.ask("GET", "/jobs?fields=")), separators=(",", ":"))) + 1
+    sizes = []
+    while not isinstance(piece := answer.body.pull(1000), End):
+        assert isinstance(piece, bytes)
+        sizes.append(len(piece))
+    assert sum(sizes) == whole
+    # As much as was asked for, and at most one more job.
+    assert all(1000 <= size < 1100 for size in sizes[:5])

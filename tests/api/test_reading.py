@@ -1,0 +1,264 @@
+"""GET of a job and of its output, at once, after a wait, and as it grows."""
+
+import json
+
+import pytest
+
+from rtot.api.answers import Reply
+from rtot.api.waits import JobsWait
+from rtot.http.messages import End, Request, Response
+from rtot.jobs.output import Stream
+from rtot.storage import FileSpan
+from tests.api.face import Face, header, pull, text, value
+from tests.world import PEER, USAGE, at
+
+
+def events(face: Face, target: str = "/jobs/0/events", **headers: str) -> list[dict[str, object]]:
+    answer = face.ask("GET", target, b"", accept="application/x-ndjson", **headers)
+    assert header(answer, "Content-Type") == "application/x-ndjson"
+    return [json.loads(line) for line in text(answer).splitlines()]
+
+
+def test_exits_of_jobs(face: Face) -> None:
+    job = face.submit()
+    assert face.jobs.take_job(face.now) is job
+    face.jobs.not_started(job, "fork/exec /x: no such file or directory", face.now)
+    face.complete(status=9)
+    ends = [j.get("exit") for j in value(face.ask("GET", "/jobs?fields="))["jobs"]]
+    assert ends == ["fork/exec /x: no such file or directory", "signal: killed"]
+    answer = face.ask("GET", "/jobs/0/out")
+    assert header(answer, "Rtot-Exit") == "fork/exec /x: no such file or directory"
+
+
+def test_wait_in_vain(face: Face) -> None:
+    face.run()
+    wait = face.answer("GET", "/jobs/0?wait=5", prefer="wait=9")
+    assert isinstance(wait, JobsWait)
+    answer = wait.answer()
+    assert isinstance(answer, Response)
+    assert answer.status == 202
+    assert header(answer, "Preference-Applied") is None
+
+
+@pytest.mark.parametrize(
+    ("prefer", "deadline"),
+    [
+        ("wait=9", 10.0),
+        ('respond-async, wait="9"; a=b', 10.0),
+        (",, Wait = 9 ;;", 10.0),
+        ("wait=x, wait=9", 10.0),
+        ('a="x, wait=9"', None),
+        ("wait=x", None),
+        ("", None),
+    ],
+)
+def test_preferences(face: Face, prefer: str, deadline: float | None) -> None:
+    face.run()
+    answer = face.answer("GET", "/jobs/0", prefer=prefer)
+    assert (answer.deadline if isinstance(answer, JobsWait) else None) == deadline
+    if isinstance(answer, JobsWait):
+        answer = answer.answer()
+        assert isinstance(answer, Response)
+        assert header(answer, "Preference-Applied") == "wait=9"
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 404), ("POST", 410)])
+def test_wait_for_a_job_that_is_deleted(face: Face, method: str, status: int) -> None:
+    if method == "GET":
+        face.run()
+        wait = face.answer("GET", "/jobs/0?wait=5")
+    else:
+        wait = face.answer("POST", "/jobs?wait=5", b"echo")
+    assert isinstance(wait, JobsWait)
+    face.ask("DELETE", "/jobs/0")
+    assert wait.changed(0)
+    answer = wait.answer()
+    assert isinstance(answer, Response)
+    assert answer.status == status
+
+
+def test_no_wait_for_what_is_complete(face: Face) -> None:
+    face.complete()
+    assert face.ask("GET", "/jobs/0?wait=5").status == 200
+
+
+def test_raw_output(face: Face) -> None:
+    face.run(out=b"out\xff", err=b"err")
+    answer = face.ask("GET", "/jobs/0/out")
+    assert answer.status == 200
+    assert header(answer, "Content-Type") == "text/plain; charset=utf-8"
+    assert not isinstance(answer.body, bytes)
+    assert answer.body.length == 4
+    assert pull(answer.body) == (b"out\xff", End())
+    err = face.ask("GET", "/jobs/0/err?offset=1")
+    assert not isinstance(err.body, bytes)
+    assert err.body.length == 2
+    assert pull(err.body) == (b"rr", End())
+
+
+@pytest.mark.parametrize(
+    ("range_", "status", "body", "content_range"),
+    [
+        ("bytes=2-4", 206, b"234", "bytes 2-4/{}"),
+        ("bytes=7-", 206, b"789", "bytes 7-9/{}"),
+        ("bytes=-1", 206, b"9", "bytes 9-9/{}"),
+        ("bytes=0-1,4-5", 200, b"0123456789", None),
+        ("bytes=10-", 416, None, "bytes */10"),
+    ],
+)
+def test_ranges(
+    face: Face, range_: str, status: int, body: bytes | None, content_range: str | None
+) -> None:
+    face.run(out=b"0123456789")
+    for total in ("*", "10"):
+        answer = face.ask("GET", "/jobs/0/out", range=range_)
+        assert answer.status == status
+        wanted = content_range.format(total) if content_range else None
+        assert header(answer, "Content-Range") == wanted
+        if body is not None:
+            assert not isinstance(answer.body, bytes)
+            assert pull(answer.body)[0] == body
+        if total == "*":
+            face.world.end(0, 0, face.now)
+
+
+def test_head_ignores_a_range(face: Face) -> None:
+    face.complete(out=b"0123456789")
+    for range_ in ("bytes=2-4", "bytes=50-"):
+        answer = face.ask("HEAD", "/jobs/0/out", range=range_)
+        assert answer.status == 200
+        assert not isinstance(answer.body, bytes)
+        assert answer.body.length == 10
+
+
+def test_offsets_past_the_end(face: Face) -> None:
+    face.run(out=b"0123")
+    assert face.ask("GET", "/jobs/0/out?offset=4").status == 200
+    assert face.ask("GET", "/jobs/0/out?offset=5").status == 416
+    assert face.ask("GET", "/jobs/0/out?offset=5&follow").status == 200
+    face.world.end(0, 0, face.now)
+    assert face.ask("GET", "/jobs/0/out?offset=5&follow").status == 416
+    answer = face.ask("GET", "/jobs/0/out?offset=5")
+    assert (answer.status, header(answer, "Rtot-Exit")) == (416, "0")
+
+
+def test_follow(face: Face) -> None:
+    face.submit()
+    reply = face.reply("GET", "/jobs/0/out?follow&offset=1&lease")
+    assert isinstance(reply, Reply)
+    body = reply.response.body
+    assert not isinstance(body, bytes)
+    assert (reply.lease, body.topic, body.trailers) == (0, 0, "Rtot-Exit")
+    assert body.pull(10) is None
+    face.world.obey(face.now)
+    face.jobs.output_received(0, Stream.OUT, b"hello", face.now)
+    assert body.pull(2) == b"el"
+    assert body.pull(9) == b"lo"
+    assert body.pull(9) is None
+    face.world.end(0, 256, face.now)
+    assert body.pull(9) == End((("Rtot-Exit", "exit status 1"),))
+
+
+@pytest.mark.parametrize(("status", "broken"), [(0, False), (256, True)])
+def test_fail(face: Face, status: int, broken: bool) -> None:
+    face.complete(out=b"x", status=status)
+    body = face.ask("GET", "/jobs/0/out?follow&fail").body
+    assert not isinstance(body, bytes)
+    data, end = pull(body)
+    assert data == b"x"
+    assert end is not None
+    assert end.broken == broken
+
+
+def test_fail_needs_an_end_that_can_be_told(face: Face) -> None:
+    face.complete()
+    authorization = {"authorization": "rtot sup"}
+    request = Request("GET", "/jobs/0/out?follow&fail", authorization, http_1_0=True)
+    answer = face.handler.handle(request, PEER, face.now)
+    assert isinstance(answer, Response)
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize("query", ["fail", "lease", "follow=x", "offset=-1", "bogus"])
+def test_bad_output_parameters(face: Face, query: str) -> None:
+    face.run()
+    assert face.ask("GET", f"/jobs/0/out?{query}").status == 400
+
+
+@pytest.mark.parametrize("target", ["out", "out?follow", "events", "events?follow"])
+def test_a_body_of_a_deleted_job_is_broken_off(face: Face, target: str) -> None:
+    face.run(out=b"hello")
+    body = face.ask("GET", f"/jobs/0/{target}").body
+    assert not isinstance(body, bytes)
+    face.ask("DELETE", "/jobs/0")
+    assert body.pull(10) == End(broken=True)
+
+
+def test_large_output_is_sent_from_its_file() -> None:
+    face = Face(max_memory=10)
+    face.run(out=b"x" * 100_000)
+    face.jobs.output_received(0, Stream.OUT, b"tail", face.now)
+    body = face.ask("GET", "/jobs/0/out").body
+    assert not isinstance(body, bytes)
+    span = body.pull(10)
+    assert isinstance(span, FileSpan)
+    assert (span.file, span.offset, span.length) == (face.disk.files["0.out"], 0, 100_000)
+    assert body.pull(10) == b"tail"
+    face.disk.files["0.out"].data = b""
+    broken = face.ask("GET", "/jobs/0/out?offset=99990").body
+    assert not isinstance(broken, bytes)
+    assert broken.pull(10) == End(broken=True)
+
+
+def test_holders_are_told(face: Face) -> None:
+    face.run()
+    face.jobs.exited(0, 0, USAGE, at(1))
+    face.jobs.expire(at(2))
+    face.world.alive.clear()
+    face.world.obey(at(2))
+    answer = face.ask("GET", "/jobs/0?fields=holders")
+    assert value(answer)["jobs"][0]["holders"] == [{"pid": 77, "command": "holder"}]
+
+
+def test_output_that_cannot_be_read_any_more() -> None:
+    face = Face(max_memory=10)
+    face.complete(out=b"x" * 100)
+    face.disk.files["0.out"].data = b""
+    answer = face.ask("GET", "/jobs/0")
+    assert answer.status == 500
+    assert b"unreadable output" in answer.body  # type: ignore[operator]
+    for target in ("/jobs", "/jobs/0/events"):
+        body = face.ask("GET", target).body
+        assert not isinstance(body, bytes)
+        assert body.pull(1 << 20) == End(broken=True)
+
+
+@pytest.mark.parametrize(
+    "target", ["POST /jobs?wait=4", "GET /jobs?wait=4", "GET /jobs/0?wait=4", "GET /jobs?wait=4s"]
+)
+def test_a_wait_ends_when_it_said(face: Face, target: str) -> None:
+    face.run()
+    face.now = at(7)
+    method, _, path = target.partition(" ")
+    wait = face.answer(method, path, b"echo" if method == "POST" else b"")
+    assert isinstance(wait, JobsWait)
+    assert wait.deadline == 11.0
+
+
+def test_what_is_sent_from_a_file_and_what_is_copied() -> None:
+    """32 KB are worth a system call of their own, and a megabyte is enough at a time."""
+    face = Face(max_memory=0, max_output=1 << 30)
+    job = face.run(out=b"x" * (3 << 20))
+    for offset, length in (
+        (0, 1 << 20),
+        ((3 << 20) - (32 << 10), 32 << 10),
+        ((3 << 20) - (32 << 10) + 1, None),
+    ):
+        answer = face.ask("GET", f"/jobs/{job.id}/out?offset={offset}")
+        assert not isinstance(answer.body, bytes)
+        pulled = answer.body.pull(1 << 14)
+        if length is None:
+            assert pulled == b"x" * (1 << 14)
+        else:
+            assert isinstance(pulled, FileSpan)
+            assert (pulled.offset, pulled.length) == (offset, length)
