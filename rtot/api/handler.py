@@ -5,11 +5,9 @@ be judged by the head is judged before a body is read, so that nobody uploads in
 request means is said by its route.
 """
 
-from collections.abc import Callable
-
 from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError, Reply
 from rtot.api.auth import Authenticator, Verdict
-from rtot.api.routes import Access, Body, Route, find
+from rtot.api.routes import Body, Route, find
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.errors import RETRY, error
@@ -22,6 +20,7 @@ _UNUSED_BODY = 64 * 1024
 _METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 )
+_NO_QUERY = Query("", ())
 _CHALLENGE = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')
 
 
@@ -38,29 +37,36 @@ class Handler:
 
     def handle(self, request: Request, peer: str, now: Now) -> Answer:
         """Answer a request, or say what has to come first. Never raises for a peer's fault."""
-        return _answer(lambda: self._handle(request, peer, now))
+        try:
+            return self._handle(request, peer, now)
+        except (RefusalError, BadParameterError) as refusal:
+            return _refused(refusal)
 
     def go_on(self, needed: NeedBody, body: bytes, now: Now) -> Answer:
         """Answer a request whose body has been read."""
-        return _answer(lambda: needed.then(body, now))
+        try:
+            return needed.then(body, now)
+        except (RefusalError, BadParameterError) as refusal:
+            return _refused(refusal)
 
     def _handle(self, request: Request, peer: str, now: Now) -> Answer:
         if request.method not in _METHODS:
             message = f"{request.method[:200]} is no method of HTTP"
             return Reply(error(501, "not implemented", message), anonymous=True)
-        routes, word = find(request.path)
+        path, _, query_text = request.target.partition("?")
+        place, word = find(path)
         denied = _deny_browser(request)
-        if denied is None and not any(r.access is Access.ANYBODY for r in routes.values()):
+        if denied is None and not place.open:
             denied = self._deny(request, peer, now)
         if denied is not None:
             return Reply(denied, anonymous=True)
-        route = routes.get("GET" if request.method == "HEAD" else request.method)
+        route = place.routes.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
-            return _no_route(request.path, routes)
+            return _no_route(path, place.routes)
         refused = self._refuse_body(request, route)
         if refused is not None:
             return refused
-        query = Query(request.query, route.parameters)
+        query = Query(query_text, route.parameters) if query_text else _NO_QUERY
         ask = Ask(request, word, query, self.jobs, self.settings, self._started, now)
         if request.body is None and route.body is Body.UNUSED:
             return NeedBody(_UNUSED_BODY, lambda _, now: route.call(ask._replace(now=now)))
@@ -90,13 +96,10 @@ class Handler:
 _WHOLE = frozenset({Body.UNUSED, Body.SCRIPT})
 
 
-def _answer(call: Callable[[], Answer]) -> Answer:
-    try:
-        return call()
-    except RefusalError as refusal:
+def _refused(refusal: RefusalError | BadParameterError) -> Response:
+    if isinstance(refusal, RefusalError):
         return refusal.response
-    except BadParameterError as bad:
-        return error(400, "invalid parameter", str(bad))
+    return error(400, "invalid parameter", str(refusal))
 
 
 def _deny_browser(request: Request) -> Response | None:

@@ -102,59 +102,61 @@ ROUTES = (
 )
 
 
-class _Place:
-    """Where paths lead that begin with the same segments."""
+class Place:
+    """Where a path leads, or where those lead that begin with it."""
 
-    __slots__ = ("any_word", "methods", "words")
+    __slots__ = ("any_word", "open", "routes", "words")
 
     def __init__(self) -> None:
-        self.words: dict[str, _Place] = {}
-        self.any_word: _Place | None = None
-        self.methods: dict[str, Route] = {}
+        self.words: dict[str, Place] = {}
+        self.any_word: Place | None = None
+        self.routes: dict[str, Route] = {}
+        """By method."""
+        self.open = False
+        """Whether one of them needs no secret."""
 
 
-def _add(root: _Place, route: Route) -> None:
+def _add(root: Place, route: Route) -> None:
     place = root
     for segment in route.path.split("/")[1:]:
         if segment.startswith("{"):
-            place.any_word = place.any_word or _Place()
+            place.any_word = place.any_word or Place()
             place = place.any_word
         else:
-            place = place.words.setdefault(segment, _Place())
-    assert route.method not in place.methods, route
-    place.methods[route.method] = route
+            place = place.words.setdefault(segment, Place())
+    assert route.method not in place.routes, route
+    place.routes[route.method] = route
+    place.open |= route.access is Access.ANYBODY
 
 
-_ROOT = _Place()
+_NOWHERE = Place()
+_ROOT = Place()
 for _route in ROUTES:
     _add(_ROOT, _route)
 _SHOWN = frozenset(p.name for r in ROUTES for p in r.parameters if p.shown)
 _HIDDEN = frozenset(p.name for r in ROUTES for p in r.parameters if not p.shown)
 
 
-def find(path: str) -> tuple[dict[str, Route], str]:
-    """The routes of a path by method, none for a path that leads nowhere.
+def find(path: str) -> tuple[Place, str]:
+    """Where the path leads, and the word in the place of `{…}`, empty for none.
 
-    And the word in the place of `{…}`, empty for none.
+    A path that leads nowhere leads to a place without routes.
     """
     segments = path.split("/")[1:]
     if "%" in path:
         from urllib.parse import unquote
 
         segments = [unquote(segment, errors="replace") for segment in segments]
-    place: _Place | None = _ROOT
+    place = _ROOT
     word = ""
     for segment in segments:
-        assert place is not None
-        exact = place.words.get(segment)
-        if exact is None:
-            place, word = place.any_word, segment
-            if place is None:
-                return {}, ""
-        else:
-            place = exact
-    assert place is not None
-    return place.methods, word
+        following = place.words.get(segment)
+        if following is None:
+            following, word = place.any_word, segment
+            if following is None:
+                return _NOWHERE, ""
+        place = following
+    return place, word
 
 
 def redact(target: str) -> str:

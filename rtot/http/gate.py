@@ -108,8 +108,12 @@ class HeadGate:
 
         Raises RefusedError. Call again with more of the same.
         """
+        settings = self._settings
+        # Most heads are far from any limit.
+        large = len(data) > settings.max_request_line or len(data) > settings.max_head
         while (newline := data.find(b"\n", self._at)) >= 0:
-            self._check_size(newline + 1)
+            if large:
+                self._check_size(newline + 1)
             if newline == self._at or data[newline - 1] != 0x0D:
                 raise RefusedError(400, "a line that does not end in CR LF")
             line = data[self._at : newline - 1]
@@ -122,7 +126,8 @@ class HeadGate:
             else:
                 self._check_header(line)
             self._lines += 1
-        self._check_size(len(data))
+        if large:
+            self._check_size(len(data))
         return None
 
     def _check_size(self, length: int) -> None:

@@ -119,7 +119,8 @@ class RequestReader:
         """
         if not self.held:
             return None
-        data = self.conversation.trailing_data[0]
+        conversation = self.conversation
+        data = conversation.trailing_data[0]
         gate = self._gate
         if gate is None:
             if blank := blank_lines(data):

@@ -12,8 +12,9 @@ from rtot.jobs.job import SHOWN, Reason
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_is_found_at_its_path(route: Route) -> None:
-    routes, word = find(route.path.replace("{id}", "some"))
-    assert routes[route.method] is route
+    place, word = find(route.path.replace("{id}", "some"))
+    assert place.routes[route.method] is route
+    assert place.open == (route.path == "/ping")
     assert word == ("some" if "{" in route.path else "")
 
 
@@ -23,13 +24,13 @@ def test_every_route_is_found_at_its_path(route: Route) -> None:
 )
 def test_paths_that_lead_nowhere(path: str) -> None:
     methods = {"GET", "DELETE"} if path == "/jobs/" else set()
-    assert set(find(path)[0]) == methods
+    assert set(find(path)[0].routes) == methods
 
 
 def test_a_word_may_be_encoded() -> None:
     assert find("/jobs/%31%2F/out")[1] == "1/"
-    assert find("/%6a%6Fbs")[0] == find("/jobs")[0]
-    assert find("/jobs%2F1")[0] == {}
+    assert find("/%6a%6Fbs")[0] is find("/jobs")[0]
+    assert find("/jobs%2F1")[0].routes == {}
 
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
