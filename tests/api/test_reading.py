@@ -49,6 +49,7 @@ def test_wait_in_vain(face: Face) -> None:
         ("wait=x, wait=9", 10.0),
         ('a="x, wait=9"', None),
         ("wait=x", None),
+        ("waiting=9, zzz=9, a=9", None),
         ("", None),
     ],
 )

@@ -185,3 +185,17 @@ def test_events_are_resumed_far_into_the_story(face: Face) -> None:
         ("out", 4000, "e" * 1000),
         ("err", 4000, "e" * 1000),
     ]
+
+
+def test_a_piece_that_grows_after_it_was_told(face: Face) -> None:
+    job = face.run()
+    body = face.ask("GET", "/jobs/0/events?follow", accept="application/x-ndjson").body
+    assert not isinstance(body, bytes)
+    for second in (2, 3):
+        face.jobs.output_received(job.id, Stream.OUT, b"a", at(second))
+    told, _ = pull(body)
+    assert [json.loads(line).get("text") for line in told.splitlines()] == [None, None, "a", "a"]
+    # It belongs to the piece before it, and was not there when that was told.
+    face.jobs.output_received(job.id, Stream.OUT, b"b", at(3.0001))
+    told, _ = pull(body)
+    assert [json.loads(line)["text"] for line in told.splitlines()] == ["b"]

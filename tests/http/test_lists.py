@@ -16,6 +16,7 @@ from rtot.http.lists import Element, parse_list, quality
         ("a;b;c=1;;d=", [("a", "", {"b": "", "c": "1", "d": ""})]),
         ('a=", wait=5"', [("a", ", wait=5", {})]),
         ("(bad), good", [("good", "", {})]),
+        ("(bad),g", [("g", "", {})]),
         ('bad "x, y" , good', [("good", "", {})]),
         ('a="never ends, b', [("b", "", {})]),
         ("text/*;q=0.5, */*", [("text/*", "", {"q": "0.5"}), ("*/*", "", {})]),

@@ -99,3 +99,13 @@ def test_no_more_run_than_may() -> None:
     queue.moved(State.HELD, State.COMPLETE)
     assert queue.unfinished == 2
     assert queue.take(0.0) is jobs[1]
+
+
+def test_a_long_queue_is_full_too() -> None:
+    queue = Queue(Settings(max_running=300, max_queued=300))
+    for job in make_jobs(600):
+        assert not queue.full
+        queue.add(job)
+    assert queue.full
+    queue.add(job)
+    assert queue.full
