@@ -113,11 +113,12 @@ def test_slow_clients_are_not_felt(start: Start) -> None:
     # Time enough for 600 connections on a busy machine, and a server beside it that is idle.
     rtot = start("--head-timeout=20", "--body-timeout=20", "--send-timeout=20")
     idle = start()
-    rtot.run(b"head -c 20000000 /dev/zero", "&fields=")
     # The file of a job's output stays open for the next reader.
+    descriptors = rtot.descriptors() + 1
+    rtot.run(b"head -c 20000000 /dev/zero", "&fields=")
     rtot.curl("/jobs/0/out", "-o", "/dev/null")
+    until(lambda: rtot.descriptors() == descriptors, "the end of curl's connection")
     before = rtot.rss()
-    descriptors = rtot.descriptors()
     socks = [kind(rtot) for kind in (slow_head, slow_body, slow_read) for _ in range(200)]
     until(lambda: rtot.descriptors() >= descriptors + 600)
     for _ in range(10):

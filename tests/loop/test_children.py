@@ -20,6 +20,7 @@ from rtot.loop.run import Descriptor
 from rtot.system.log import Log
 from rtot.system.processes import Processes
 from rtot.system.spool import Spool
+from tests.harness import is_alive, until
 from tests.world import at
 
 SHELL = b"#!/bin/sh\n"
@@ -212,6 +213,8 @@ def test_a_kill_reaches_all_and_is_told_by_whom(side: Side) -> None:
     side.exit(job)
     while job.state is not State.COMPLETE:
         side.observe()
+    # The clock that is set by hand goes faster than processes die.
+    until(lambda: not any(map(is_alive, stop.signalled)))
     while not stop.over:
         side.advance(0.01)
     # The shell and both its children, of whatever name they were when the signal came.
