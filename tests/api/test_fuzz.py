@@ -8,6 +8,7 @@ import h11
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rtot.api.routes import ROUTES
 from rtot.config import Settings
 from rtot.http import gate, incoming
 from rtot.http.connection import State
@@ -40,6 +41,7 @@ SEEDS = [
     request("GET", "/", b"", ("Connection", "close")),
     b"GET /jobs HTTP/1.0\r\nAuthorization: rtot sup\r\n\r\n",
     CHUNKED,
+    *(request(route.method, route.path.replace("{id}", "0")) for route in ROUTES),
 ]
 SPLICES = [b"\r\n", b"\n", b"\0", b" ", b":", b"Host: b\r\n", b"Content-Length: 3\r\n", b"\xff"]
 

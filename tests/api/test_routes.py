@@ -44,6 +44,14 @@ def test_the_reference_names_every_route_and_its_parameters(route: Route) -> Non
     assert missing == set()
 
 
+def test_every_row_of_the_reference_is_a_route() -> None:
+    section = README.partition("### Requests")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| `([A-Z]+) ([^`?]+)", section, re.MULTILINE)
+    routes = {(route.method, route.path.replace("{id}", "ID")) for route in ROUTES}
+    assert len(rows) == len(routes) - 1, "/err shares a row with /out"
+    assert set(rows) == routes - {("GET", "/jobs/ID/err")}
+
+
 def test_the_reference_names_every_field_state_and_reason() -> None:
     section = README.partition("### Fields of a job")[2].partition("\n### ")[0]
     names = {*ALL_FIELDS, *SHOWN.values(), *(reason.value for reason in Reason)}
