@@ -705,3 +705,24 @@ def test_a_body_that_never_begins_has_its_time(whole: bool) -> None:
     assert connection.deadline == 3 + SETTINGS.body_timeout
     connection.expire(at(connection.deadline))
     assert drain(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_answer_without_content_has_no_length() -> None:
+    connection, _ = asked(request("DELETE", "/jobs/0"))
+    connection.respond(Response(204), at(1))
+    output = drain(connection)
+    assert output.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert b"content-length" not in output.lower()
+    # Whatever there might be (RFC 9110, 15.3.5).
+    connection, _ = asked(request("DELETE", "/jobs/0"))
+    connection.respond(Response(204, (), b"content"), at(1))
+    assert drain(connection).endswith(b"\r\n\r\n")
+
+
+def test_the_first_byte_of_a_head_is_the_beginning_of_one() -> None:
+    connection, _ = asked(request("GET", "/") + b"G")
+    connection.respond(Response(200), at(1))
+    drain(connection)
+    assert connection.has_work
+    assert connection.next_request(at(1)) is None
+    assert (connection.state, connection.deadline) == (State.HEAD, 1 + SETTINGS.head_timeout)
