@@ -16,7 +16,7 @@ from rtot.clock import Now
 from rtot.throttle import Throttle
 
 _SCHEMES = ("rtot", "bearer")
-# Wrong guesses at once, and a second later one more.
+# Wrong guesses allowed at once, and then one more each second.
 _GUESSES = 20
 _GUESSES_PER_SECOND = 1.0
 _ADDRESSES = 4096
@@ -59,7 +59,7 @@ class Authenticator:
         given = credentials.strip(" ").encode("latin-1")
         good = False
         for secret in self.secrets:
-            # No early way out: the time must not tell which secret was nearly right.
+            # Compare with all, so that the time does not depend on which secret matches.
             good |= _compare_digest(given, secret)
         return good
 
@@ -72,6 +72,6 @@ def _address(peer: str) -> str:
     if address.startswith("["):
         import ipaddress
 
-        # A /64 is one subscriber's (RFC 6177), and has addresses enough for ever.
+        # One subscriber has a whole /64 (RFC 6177), more addresses than could ever be blocked.
         return str(ipaddress.ip_network((address[1:-1].partition("%")[0], 64), strict=False))
     return address

@@ -22,7 +22,7 @@ from rtot.jobs.stdin import StdinClosedError
 
 
 class State(Enum):
-    # Members are unique; Enum would hash a member's name, in Python, for every transition.
+    # Enum.__hash__ is Python code that hashes the name, and would run at every transition.
     __hash__ = object.__hash__
 
     ASKED = auto()
@@ -54,7 +54,7 @@ class Event(Enum):
     """The client is gone."""
 
 
-# Every cell that is not here is a bug of the caller and raises.
+# A missing cell is a bug of the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.ASKED: {
         Event.BODY_NEEDED: State.AWAITING_BODY,
@@ -102,7 +102,7 @@ class _Feed:
 
 
 _Data = NeedBody | Wait | _Feed | Reply | None
-# The connection has answered by itself. Whoever that is may not have shown a secret.
+# The connection has answered by itself, perhaps to somebody without a secret.
 _REFUSED = Reply(Response(0), anonymous=True)
 
 

@@ -212,13 +212,13 @@ class EventsBody:
                 if event := self._tell(stream, end, arrival.wall, final=False):
                     return event
             if self._index == job.output.arrivals() - 1:
-                # The newest may still grow.
+                # The newest record may still grow.
                 break
             self._index += 1
         if not job.over:
             return b""
         for stream in Stream:
-            # What was held back in the hope of the rest of a character.
+            # The rest of a character has not come: send what was held back.
             if event := self._tell(stream, job.output.size(stream), job.complete, final=True):
                 return event
         if position.states == 3:
@@ -239,7 +239,7 @@ class EventsBody:
         if not final or offset + len(data) < end:
             data = data[: _whole_characters(data)]
         if not data:
-            # Held back.
+            # Only part of a character.
             return b""
         if stream is Stream.OUT:
             position.out += len(data)

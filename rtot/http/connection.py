@@ -6,7 +6,7 @@ limits of time, whose turn it is, and the end of a connection that refuses somet
 answer goes out, what still comes in is read and thrown away for a while, so that a client in
 the middle of an upload gets to read the answer (RFC 9112, 9.6).
 
-Time is an argument.
+The time is an argument.
 """
 
 from collections.abc import Callable
@@ -25,23 +25,23 @@ from rtot.http.response_head import REASONS
 
 
 class State(Enum):
-    # Members are unique; Enum would hash a member's name, in Python, for every transition.
+    # Enum.__hash__ is Python code that hashes the name, and would run at every transition.
     __hash__ = object.__hash__
 
     FRESH = auto()
-    """Nothing was ever received."""
+    """Connected, and nothing received yet."""
     IDLE = auto()
     HEAD = auto()
-    """The beginning of a request's head has arrived, and its end has not."""
+    """Part of a request's head has arrived."""
     HANDED = auto()
-    """A request was handed out and is not answered."""
+    """A request was returned by `next_request` and has no response yet."""
     BODY = auto()
     """Its body is being read whole."""
     STREAMING = auto()
-    """Its body is being handed out in pieces."""
+    """Its body is being read piece by piece."""
     RESPONDING = auto()
     LINGERING = auto()
-    """All is said; what comes in is thrown away."""
+    """The last response was sent; what still arrives is read and discarded."""
     CLOSED = auto()
 
 
@@ -64,7 +64,7 @@ _BEGINNING = {
     Event.HEAD_ENDED: State.HANDED,
     Event.ANSWERED: State.RESPONDING,
 }
-# Every cell that is not here is a bug of the caller and raises.
+# A missing cell is a bug of the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.FRESH: _BEGINNING,
     State.IDLE: _BEGINNING,
@@ -83,7 +83,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 for _row in TRANSITIONS.values():
     _row[Event.CLOSED] = State.CLOSED
 
-# How long the peer may take for what a state waits for. The others wait for nobody, or for us.
+# How long the peer may take in each state. In the others nothing is expected of it.
 _PATIENCE: dict[State, Callable[[Settings], float]] = {
     State.IDLE: lambda settings: settings.idle_timeout,
     State.HEAD: lambda settings: settings.head_timeout,
@@ -93,7 +93,7 @@ _PATIENCE: dict[State, Callable[[Settings], float]] = {
     State.LINGERING: lambda settings: settings.linger_timeout,
 }
 _REFUSAL_HEADERS = {405: (("Allow", "GET, HEAD, POST, DELETE"),), 503: (RETRY,)}
-# To ask a set for a member that is at hand costs half of asking the Enum for one.
+# Membership in a prepared set costs half of looking members up on the Enum.
 _BETWEEN = frozenset({State.FRESH, State.IDLE})
 _BEFORE = frozenset({State.FRESH, State.IDLE, State.HEAD})
 _IN_BODY = frozenset({State.BODY, State.STREAMING})
@@ -129,7 +129,7 @@ class HttpConnection:
         self._request: Request | None = None
         self._closing = False
         self._linger_until = 0.0
-        # Who connects has something to say.
+        # A client that connects is about to send a request.
         self.deadline: float | None = now.monotonic + settings.head_timeout
         self.status = 0
         """The status of the response under way."""
@@ -169,13 +169,13 @@ class HttpConnection:
             return 0
         settings = self._settings
         in_body = self._state in _IN_BODY
-        # By one byte more than a head may have it is known to be too long.
+        # One byte more than the limit is enough to know that a head is too long.
         most = settings.max_buffer if in_body else settings.max_head + 1
         return max(0, most - self._reader.held)
 
     @property
     def unused(self) -> bool:
-        """Whether nothing of a request is there."""
+        """Whether no byte of a request has arrived."""
         return self._state in _BETWEEN and not self._reader.held
 
     @property
@@ -191,7 +191,7 @@ class HttpConnection:
         if self._state is State.LINGERING:
             if not data:
                 self._advance(Event.CLOSED, now)
-            # While it goes on sending it has not seen the answer.
+            # A peer that goes on sending has not seen the response.
             self.deadline = min(self._linger_until, now.monotonic + self._settings.linger_timeout)
             return
         self._reader.receive(data)
@@ -212,12 +212,12 @@ class HttpConnection:
         return None
 
     def read_body(self, limit: int, now: Now) -> None:
-        """The request that was handed out is to come again with its body, of at most `limit`."""
+        """Read the request's body, at most `limit` bytes; `next_request` then returns it whole."""
         self._advance(Event.BODY_WANTED, now)
         self._begin_body(limit)
 
     def stream_body(self, now: Now) -> None:
-        """The body of the request that was handed out is to be had by `next_piece`."""
+        """Read the request's body piece by piece, by `next_piece`."""
         self._advance(Event.STREAM_WANTED, now)
         self._begin_body(None)
 
@@ -245,7 +245,7 @@ class HttpConnection:
         self.deadline = None
 
     def respond(self, response: Response, now: Now) -> None:
-        """Answer the request. One whose body is not all read is the connection's last."""
+        """Answer the request. If its body was not read to the end, close after that."""
         if self._request is not None and not self._reader.body_ended:
             self._closing = True
         self._writer.begin(
@@ -255,7 +255,7 @@ class HttpConnection:
         self.status = response.status
 
     def refuse(self, status: int, why: str, now: Now) -> None:
-        """Answer what is no request, and read nothing more of this connection."""
+        """Answer with an error, and read nothing more from this connection."""
         self._closing = True
         refusal = error(status, REASONS[status].lower(), why, *_REFUSAL_HEADERS.get(status, ()))
         if self._request is None and self._reader.asks_for_head:
@@ -264,23 +264,23 @@ class HttpConnection:
         self.respond(refusal, now)
 
     def shorten(self, now: Now) -> None:
-        """There is no room for it: it has only a moment left, whatever it is about."""
+        """Allow the connection only a short time from now, because there are too many."""
         self.deadline = now.monotonic + self._settings.linger_timeout
 
     def data_to_send(self, now: Now) -> list[Piece]:
-        """What is to be sent next, pulled from the response as far as that is of use."""
+        """The next pieces to send."""
         writer = self._writer
         if writer.body is not None:
             writer.pull()
             if writer.done:
                 self._end_response(now)
         if writer.pieces and self.deadline is None and self._state is State.RESPONDING:
-            # A follower was idle, rightly; from now on it is to take what there is.
+            # While there was nothing to send the peer owed nothing. Now it must read.
             self.deadline = now.monotonic + self._settings.send_timeout
         return writer.pieces
 
     def sent(self, count: int, now: Now) -> None:
-        """The peer took the first `count` bytes of that."""
+        """The peer took the first `count` bytes of `data_to_send`."""
         writer = self._writer
         writer.sent(count)
         if self._state is State.RESPONDING:
@@ -304,13 +304,13 @@ class HttpConnection:
                 self.close(now)
 
     def wind_down(self, now: Now) -> None:
-        """Answer what is under way, then close."""
+        """Finish the response under way, then close."""
         self._closing = True
         if self._state in _BETWEEN and not self._reader.held:
             self.close(now)
 
     def close(self, now: Now) -> None:
-        """The connection is over, whatever was under way."""
+        """Close at once, whatever was under way."""
         self._advance(Event.CLOSED, now)
 
     def _advance(self, event: Event, now: Now) -> None:

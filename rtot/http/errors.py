@@ -1,4 +1,4 @@
-"""Error answers: JSON that says what is wrong and what to do about it, in one form for all."""
+"""Error responses: JSON that says what is wrong and what to do about it."""
 
 from rtot.http.messages import Header, Response
 from rtot.text import string

@@ -42,7 +42,7 @@ _ENCODED_CONTROL = re.compile(rb"%0[0ad]", re.IGNORECASE)
 _HOST = re.compile(
     rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?"
 )
-# What decides something may be said once.
+# Headers that decide something may occur once.
 _SINGLE = frozenset(
     {b"host", b"content-length", b"content-type", b"authorization", b"expect", b"origin"}
     | {b"content-encoding", b"idempotency-key", b"sec-fetch-site", b"last-event-id", b"range"}
@@ -95,7 +95,7 @@ class HeadGate:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # Up to where the head was judged, and how many lines that were.
+        # How many bytes, and how many lines, have been judged.
         self._at = 0
         self._lines = 0
         self._old = False
@@ -109,7 +109,7 @@ class HeadGate:
         Raises RefusedError. Call again with more of the same.
         """
         settings = self._settings
-        # Most heads are far from any limit.
+        # Most heads are far below the limits.
         large = len(data) > settings.max_request_line or len(data) > settings.max_head
         while (newline := data.find(b"\n", self._at)) >= 0:
             if large:
@@ -171,7 +171,7 @@ class HeadGate:
             self._single[name] = value.strip(b" \t")
 
     def _check_whole(self) -> None:
-        """Judge what no single line tells."""
+        """Check the head as a whole."""
         if not self._lines:
             raise RefusedError(400, "a blank line instead of a request")
         host = self._single.get(b"host")

@@ -13,13 +13,13 @@ from rtot.config import Settings
 from rtot.http.gate import ChunkGate, HeadGate, RefusedError, blank_lines, origin_form
 from rtot.http.messages import Request
 
-# Events taken of a body before others get their turn: a chunk of one byte costs h11 8 µs.
+# Events of one body per turn: a chunk of one byte costs h11 8 µs.
 _MOST_EVENTS = 16
 _NOTHING = memoryview(b"")
 
 
 class RequestReader:
-    """What has arrived of requests and was not yet given away.
+    """Requests as they arrive.
 
     The owner gives it data, asks for heads, and for each head whose request has a body
     calls `begin_body` and then `read_body` or `take_body` until that has ended; answers by
@@ -43,16 +43,16 @@ class RequestReader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # A client that idles needs none.
+        # An idle client has none.
         self._conversation: h11.Connection | None = None
         self._gate: HeadGate | None = None
         self._chunks: ChunkGate | None = None
         self._content: bytearray | None = None
-        # What h11 has given of a streamed body and nobody has taken.
+        # Content of a streamed body that `take_body` has not returned yet.
         self._rest = _NOTHING
         self._blank = 0
         self.held = 0
-        """How many bytes have arrived and were not given away."""
+        """How many bytes are buffered."""
         self.ended = False
         """Whether the peer will send no more."""
         self.body_ended = True
@@ -64,7 +64,7 @@ class RequestReader:
 
     @property
     def conversation(self) -> h11.Connection:
-        """h11's side of what is under way, or the beginning of it."""
+        """The h11 connection; a new one for an idle client."""
         if self._conversation is None:
             # Sizes are the gate's: what h11 finds too long depends on how it was split.
             self._conversation = h11.Connection(h11.SERVER, max_incomplete_event_size=sys.maxsize)
@@ -77,7 +77,7 @@ class RequestReader:
 
     @property
     def asks_for_head(self) -> bool:
-        """Whether a head that h11 has not read is one of a HEAD request, as far as it goes."""
+        """Whether the head that is buffered begins like one of a HEAD request."""
         return self.conversation.trailing_data[0].startswith(b"HEAD ")
 
     def receive(self, data: bytes) -> None:
@@ -91,7 +91,7 @@ class RequestReader:
             self.conversation.receive_data(data)
 
     def stop(self) -> None:
-        """Nothing that has arrived or will arrive is looked at any more."""
+        """Discard what has arrived and what will arrive."""
         self.deaf = True
         self.held = 0
         self._rest = _NOTHING
@@ -141,7 +141,7 @@ class RequestReader:
         return self._begin(event)
 
     def _skip(self, data: bytes, blank: int) -> bytes:
-        """h11 takes no blank lines before a request: a new one gets what is behind them."""
+        """Drop blank lines before a request, which h11 would refuse: start a new h11 connection."""
         self._blank += blank
         blank_lines(b"\r\n" * (self._blank // 2))
         self._conversation = None
@@ -193,7 +193,7 @@ class RequestReader:
         """
         assert self._content is not None
         progress = False
-        # In one piece, however small those were that it came in.
+        # One buffer, however small the pieces are.
         for data in self._next_data():
             self._content += data
             progress = True
@@ -213,7 +213,7 @@ class RequestReader:
         return piece
 
     def _next_data(self) -> list[bytes]:
-        """What h11 makes of what it holds of a body: a bounded number of pieces."""
+        """Content that h11 can give now: a bounded number of pieces."""
         if self._chunks is None:
             data = self._take_events()
             self.held -= sum(map(len, data))
@@ -227,7 +227,7 @@ class RequestReader:
             failure = refused
         after = self.conversation.trailing_data[0]
         self.held = len(after)
-        # What is wrong with the earlier bytes comes first, however they were split.
+        # Errors are reported in the order of the bytes, however these were split.
         pending = b"" if self.body_ended else after
         self._chunks.judge(before[: len(before) - len(after)], pending)
         if failure is not None:

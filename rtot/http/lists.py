@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-# A blank belongs to what follows it, and to nothing else: else a list that fails at its end
-# would be tried anew with every blank here or there.
+# A blank can match in one place only. Otherwise a list that is malformed at its end would be
+# tried again for every way to divide the blanks, which takes exponential time.
 _VALUE = rf"(?:[ \t]*=(?:[ \t]*({_TOKEN}|{_QUOTED}))?)?"
 _PARAMETER = re.compile(rf"[ \t]*;(?:[ \t]*({_TOKEN}){_VALUE})?")
 _ELEMENT = re.compile(rf"[ \t,]*({_TOKEN}){_VALUE}((?:{_PARAMETER.pattern})*)[ \t]*(?=,|$)")

@@ -12,7 +12,7 @@ from rtot.storage import FileSpan
 
 Header = tuple[str, str]
 Headers = tuple[Header, ...]
-# What a body waits for. Whoever makes bodies knows what the numbers mean.
+# What a body waits for: a number that only those who make bodies understand.
 Topic = int
 
 
@@ -41,7 +41,7 @@ class Request(NamedTuple):
 
 
 class End(NamedTuple):
-    """There is no more of this body.
+    """The end of a body.
 
     `broken`: the body must not look whole to the client, so break the connection off.
     """

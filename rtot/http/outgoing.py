@@ -14,7 +14,7 @@ from rtot.http.response_head import REASONS, response_head
 from rtot.storage import FileSpan
 
 _PULL = 16 * 1024
-# Without trailers all are the same.
+# Without trailers one value will do for all.
 _END = h11.EndOfMessage()
 
 Piece = bytes | FileSpan
@@ -31,14 +31,14 @@ class ResponseWriter:
         self._size = 0
         self._body: Body | None = None
         self._h11: h11.Connection | None = None
-        # Whether the body may end with some.
+        # Whether the body may end with trailers.
         self._trailers = False
         self.yielded = False
         """Whether the last pull stopped only to let others have their turn."""
 
     @property
     def body(self) -> Body | None:
-        """What is still to be pulled."""
+        """The body, until it has been pulled to its end."""
         return self._body
 
     @property
@@ -47,7 +47,7 @@ class ResponseWriter:
         return self._body is None and not self.pieces
 
     def say_continue(self, connection: h11.Connection) -> None:
-        """Tell a client that waits to send its body (RFC 9110, 15.2.1)."""
+        """Send 100 Continue (RFC 9110, 15.2.1)."""
         event = h11.InformationalResponse(status_code=100, headers=[], reason=REASONS[100].encode())
         self._queue(connection.send(event))
 
@@ -60,7 +60,7 @@ class ResponseWriter:
         *,
         last: bool,
     ) -> None:
-        """Send the head, and of the body what can be had at once.
+        """Send the head, and as much of the body as there is now.
 
         A body that turns out to be short is sent with its length; one without a length is
         chunked, or under HTTP/1.0 ends with the connection. `last`: so does the connection.
@@ -76,7 +76,7 @@ class ResponseWriter:
         length = len(body) if isinstance(body, bytes) else body.length
         old = request is not None and request.http_1_0
         trailers = "" if isinstance(body, bytes) or length is not None or old else body.trailers
-        # Made before anything is sent: what cannot be said is a bug that is still told as one.
+        # Made before anything is sent, so that an invalid header can still become a 500.
         seconds = now.wall // 1_000_000_000
         head = response_head(response.status, response.headers, length, trailers, last, seconds)
         self._h11 = connection
@@ -100,7 +100,7 @@ class ResponseWriter:
                 self._queue_content(then)
 
     def pull(self) -> None:
-        """Have as many pieces as are of use."""
+        """Pull pieces until enough are queued."""
         while self._body is not None and self._size < _PULL:
             pulled = self._body.pull(_PULL)
             self.yielded = pulled == b""
@@ -131,7 +131,7 @@ class ResponseWriter:
                 pieces[0] = first[count:]
 
     def clear(self) -> None:
-        """Nobody is there to read the rest."""
+        """Drop the rest of the response."""
         self._body = None
         self._h11 = None
         self.pieces = []
@@ -147,7 +147,7 @@ class ResponseWriter:
         if isinstance(piece, bytes):
             self._queue(self._h11.send(h11.Data(data=piece)))
             return
-        # h11 asks a piece that it passes through for nothing but its length.
+        # All that h11 needs of such a piece is its length.
         event = h11.Data(data=cast(bytes, piece))
         for part in self._h11.send_with_data_passthrough(event) or ():
             self._queue(part)
@@ -155,7 +155,7 @@ class ResponseWriter:
     def _finish(self, end: End) -> None:
         assert self._h11 is not None
         if end.broken:
-            # No last chunk, and nothing after it: that is how the client can tell.
+            # Without a last chunk the client can tell that the body is incomplete.
             self._h11.send_failed()
             self._body = None
         else:
@@ -169,7 +169,7 @@ class ResponseWriter:
 
 
 def _pull_some(body: Body) -> tuple[bytes, FileSpan | End | None]:
-    """The beginning of a body, and what came behind it: its end if that is near."""
+    """The first bytes of a body, and what followed them: its end, a span of a file or None."""
     pieces: list[bytes] = []
     size = 0
     while size < _PULL:

@@ -136,7 +136,7 @@ def _parse_flag(text: str) -> bool:
 def _decode(text: str) -> str:
     if "%" not in text and "+" not in text:
         return text
-    # Half a megabyte, which most servers never need.
+    # Imported here because it takes half a megabyte, and most servers never need it.
     from urllib.parse import unquote_plus
 
     return unquote_plus(text, errors="surrogateescape")

@@ -48,7 +48,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-# One takes h11 20 µs to make and 1 µs to send again. Who polls gets the same for a second.
+# h11 takes 20 µs to make a response, and 1 µs to send it again to the next client that polls.
 @lru_cache(maxsize=64)
 def response_head(
     status: int, headers: Headers, length: int | None, trailers: str, last: bool, seconds: int
@@ -69,7 +69,7 @@ def response_head(
     return h11.Response(status_code=status, headers=lines, reason=REASONS[status].encode())
 
 
-# All answers of a second have the same.
+# Shared by all responses of one second.
 @lru_cache(maxsize=2)
 def http_date(seconds: int) -> str:
     """IMF-fixdate (RFC 9110, 5.6.7), in English whatever the locale."""

@@ -15,7 +15,7 @@ from rtot.jobs.output import Output, Stream
 
 
 class State(Enum):
-    # Members are unique; Enum would hash a member's name, in Python, for every transition.
+    # Enum.__hash__ is Python code that hashes the name, and would run at every transition.
     __hash__ = object.__hash__
 
     NEW = auto()
@@ -44,7 +44,7 @@ class Event(Enum):
     DRAIN_EXPIRED = auto()
 
 
-# Every cell that is not here is a bug of the caller and raises.
+# A missing cell is a bug of the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.NEW: {Event.DISPATCHED: State.STARTING, Event.CANCELLED: State.COMPLETE},
     State.STARTING: {
@@ -60,7 +60,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.COMPLETE: {},
 }
 
-# The three states that the world is told.
+# The three states that clients see.
 SHOWN = {
     State.NEW: "new",
     State.STARTING: "new",
@@ -76,7 +76,7 @@ UNSTARTED = frozenset({State.NEW, State.STARTING})
 
 
 class IllegalTransitionError(Exception):
-    """A fact that cannot be true of a job in that state."""
+    """An event that is impossible in the job's state."""
 
 
 class Reason(Enum):
@@ -179,7 +179,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether the world is told that the job is complete."""
+        """Whether clients are told that the job is complete."""
         return self.state in OVER
 
     @property
@@ -189,7 +189,7 @@ class Job:
 
 
 def own_reason(job: Job) -> Reason:
-    """Why a job is complete that nobody has ended."""
+    """Why a job is complete if nobody has ended it."""
     if job.failure:
         return Reason.NOT_STARTED
     return Reason.SIGNALED if job.status & 0x7F else Reason.EXITED

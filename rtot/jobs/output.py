@@ -64,7 +64,7 @@ class _Sequence:
         """Keep `data`, or as much of it as there is room for; return how much that was."""
         kept = 0
         if len(self._tail) + len(data) > memory and (file := self._flush(create)):
-            # What is too big for memory is not copied through it.
+            # Large data goes straight to the file.
             kept = file.append(data)
             self._stored += kept
             if kept == len(data):
@@ -108,7 +108,7 @@ class _Sequence:
 
     def seal(self) -> None:
         if self._file is not None:
-            # Who has a file needs no memory any more.
+            # With a file no memory is needed any more.
             moved = self._file.append(bytes(self._tail))
             self._stored += moved
             self._tail = self._tail[moved:]
@@ -123,7 +123,7 @@ class _Sequence:
 
 
 class Output:
-    """Both streams of one job.
+    """The output of one job.
 
     The caller appends what arrives, seals it when nothing more will, and removes it
     when the job is forgotten. Reading is possible from the first to the last of these.
@@ -149,7 +149,7 @@ class Output:
         self._name = name
         self._limit = limit
         self._memory = memory
-        # Most jobs leave one of the three empty, and many all: they are made when needed.
+        # Made when needed: most jobs leave one of the three empty, and many leave all.
         self._out: _Sequence | None = None
         self._err: _Sequence | None = None
         self._arrivals: _Sequence | None = None
@@ -232,7 +232,7 @@ class Output:
         return Arrival(self._newest_wall, self.out_size, self.err_size)
 
     def _begin_record(self, stream: Stream, length: int, total: int, wall: int) -> None:
-        """See to it that the piece about to be appended has a record."""
+        """Begin a record of arrival for the next piece, unless it can share the newest one."""
         if (
             stream is self._newest_stream
             and 0 <= wall - self._newest_wall < _TOGETHER
@@ -252,13 +252,13 @@ class Output:
         self._newest_start = total
 
     def seal(self) -> None:
-        """Nothing more will come, which is said once: give back what only writing needed."""
+        """Nothing more will be appended: release what only writing needed. Call it once."""
         for sequence in (self._out, self._err, self._arrivals):
             if sequence is not None:
                 sequence.seal()
 
     def remove(self) -> None:
-        """Give back everything."""
+        """Delete all files."""
         for sequence in (self._out, self._err, self._arrivals):
             if sequence is not None:
                 sequence.remove()

@@ -11,7 +11,7 @@ from collections import deque
 from rtot.config import Settings
 from rtot.jobs.job import OVER, Job, State
 
-# For about so long, in seconds, a job takes the processor before it waits for something.
+# About how long, in seconds, a new process uses the processor before it waits for something.
 STARTING = 0.02
 _FIRST_RETRY = 0.1
 _LONGEST_RETRY = 2.0
@@ -20,24 +20,24 @@ _BUSY = frozenset(State) - _QUEUED - OVER
 
 
 class Queue:
-    """Jobs in the state NEW. One that has left it meanwhile is passed over."""
+    """Jobs in the state NEW. Those that have left it are skipped."""
 
     __slots__ = ("_busy", "_jobs", "_queued", "_retry_after", "_retry_at", "_settings", "_starting")
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # How many are in it, and how many have left it and are not over.
+        # How many jobs wait, and how many are being started or run.
         self._queued = 0
         self._busy = 0
         self._jobs: deque[Job] = deque()
-        # Until when those who were started last count as starting, in order.
+        # The jobs that count as starting, and until when, in order of time.
         self._starting: dict[int, float] = {}
         self._retry_at = 0.0
         self._retry_after = 0.0
 
     @property
     def full(self) -> bool:
-        """Whether no other job may wait. Those do not count that can run at once."""
+        """Whether no further job is accepted. Jobs that can be started at once do not count."""
         free = max(0, self._settings.max_running - self._busy)
         return self._queued >= self._settings.max_queued + free
 
@@ -92,7 +92,7 @@ class Queue:
         self._starting.pop(job_id, None)
 
     def put_back(self, job: Job, now: float) -> bool:
-        """The job could not be started now; whether that is news."""
+        """The job could not be started now. Returns whether it is the first in a row."""
         news = not self._retry_after
         self._retry_after = min(max(_FIRST_RETRY, self._retry_after * 2), _LONGEST_RETRY)
         self._retry_at = now + self._retry_after

@@ -34,7 +34,7 @@ class Event(Enum):
     """All is written, or nobody reads it."""
 
 
-# Every cell that is not here is a bug of the caller and raises.
+# A missing cell is a bug of the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.OPEN: {Event.END_ASKED: State.ENDING, Event.CLOSED: State.CLOSED},
     State.ENDING: {Event.CLOSED: State.CLOSED},

@@ -44,7 +44,7 @@ class Event(Enum):
     NONE_LEFT = auto()
 
 
-# What is not in a row does nothing in that phase.
+# A missing cell means that the event has no effect in that phase.
 TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
     Phase.NOTIFIED: {
         Event.MOMENT_OVER: Phase.SURVIVED,
@@ -183,7 +183,7 @@ class Stop:
             return self._advance(Event.NONE_LEFT, now)
         killed = self.signalled if self.signal is Signals.SIGKILL else self.escalated
         if self._phase is Phase.ALL_KILLED and found.keys() - killed.keys():
-            # Born while their parents were being killed.
+            # These were forked while their parents were being killed.
             return [Signal(self, Signals.SIGKILL, self.scope)]
         return []
 

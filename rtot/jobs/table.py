@@ -60,7 +60,7 @@ class JobTable:
         self._settings = settings
         self._storage = storage
         self._archive = archive
-        # Those to whom something can still happen: known to the world, and forgotten.
+        # Jobs to which something can still happen; those that were deleted apart.
         self._alive = JobsById()
         self._forgotten: dict[int, Job] = {}
         self._queue = Queue(settings)
@@ -71,7 +71,7 @@ class JobTable:
         self._endings = Endings(self._outbox)
         self._deadlines: Deadlines[int] = Deadlines()
         self.inputs = Inputs(self._outbox)
-        """What is sent to jobs."""
+        """The stdins of running jobs."""
         self._disk_full = False
         self._closing = False
 
@@ -284,7 +284,7 @@ class JobTable:
         """Do what is due."""
         for job_id in self._deadlines.due(now.monotonic):
             job = self._find(job_id)
-            # Whoever finishes a job clears its deadline.
+            # A job that is finished has no deadline.
             assert job is not None
             assert job.running is not None
             run = job.running
@@ -353,7 +353,7 @@ class JobTable:
             self._outbox.command(CloseOutputs(job.id) if held else FindHolders(job.id))
 
     def _complete(self, job: Job, now: Now) -> None:
-        """The world is told that the job is complete."""
+        """From now on clients see the job as complete."""
         job.complete = now.wall
         self._storage.remove_script(job.id)
         if job.reason is None:

@@ -1,6 +1,6 @@
 """The jobs' side of the loop: commands carried out, pipes read, exits told.
 
-It turns the job table's commands into calls of `process` and their outcomes into facts for
+It turns the job table's commands into calls of `processes` and their outcomes into facts for
 the table. The selector is the server's; here it is only told which pipes to watch.
 """
 
@@ -69,11 +69,11 @@ class Children:
             self._watch(run, now)
 
     def begin_turn(self) -> None:
-        """What was seen of /proc is old."""
+        """Forget what was read of /proc in earlier turns."""
         self._processes.look_again()
 
     def read_output(self, output: Descriptor, now: Now, *, to_the_end: bool = False) -> None:
-        """Read what there is; `to_the_end`, see also whether that was all there will be."""
+        """Read what is there. With `to_the_end`, read until the pipe is empty or at its end."""
         size = 0
         while size < _READ_PER_TURN:
             data = read_pipe(output.fd)
@@ -85,7 +85,7 @@ class Children:
             size += len(data)
             self._jobs.output_received(output.run.job_id, Stream(output.number), data, now)
             if len(data) < READ and not to_the_end:
-                # A short read has emptied the pipe: to ask again would be to be told so.
+                # A short read has emptied the pipe, so another one would only return EAGAIN.
                 return
 
     def _close_output(self, output: Descriptor, now: Now) -> None:
@@ -115,14 +115,14 @@ class Children:
     def _finish_run(self, exit: Exit, now: Now) -> None:
         run = self._pids.pop(exit.pid, None)
         if run is None:
-            # An orphan that became ours (as PID 1), or a child of who exec'd us.
+            # An orphan that this process adopted as PID 1, or a child it had before exec.
             return
         try:
             # What it wrote is in the pipes: a job that leaves nobody behind is complete now.
             for output in run.outputs:
                 self.read_output(output, now, to_the_end=True)
             if run.outputs:
-                # Somebody else still holds what is not closed now.
+                # Another process still holds the pipes that are open.
                 self._unwatched.clear(run)
                 self._watch(run, now)
         finally:
@@ -144,7 +144,7 @@ class Children:
                 self._log.bug(failure, now)
 
     def _signal(self, signals: list[Signal]) -> None:
-        """All of a turn's signals together: each look for processes is one at all there are."""
+        """Send all signals of a turn together, since each needs a walk over all of /proc."""
         targets = [Target(s.stop.job_id, s.stop.pid, s.scope) for s in signals]
         numbers = [int(s.signal) for s in signals]
         for command, found in zip(signals, self._processes.signal(targets, numbers), strict=True):
@@ -213,7 +213,7 @@ class Children:
             try:
                 self._selector.register(output.fd, selectors.EVENT_READ, output)
             except OSError:
-                # It has no room: what the job writes waits in the pipe.
+                # The selector is full: the output stays in the pipe until the next attempt.
                 self._unwatched.set(run, now.monotonic + _RETRY)
                 return
             output.registered = True
@@ -243,7 +243,7 @@ class Children:
             try:
                 self._selector.register(stdin.fd, selectors.EVENT_WRITE, stdin)
             except OSError:
-                # Nobody would tell when there is room again: better to say so than to hang.
+                # The rest would never be written: closing is better than hanging.
                 self._jobs.inputs.broken(job_id)
                 return
             stdin.registered = True

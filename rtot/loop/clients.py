@@ -25,13 +25,13 @@ _WRITE = selectors.EVENT_WRITE
 _RESTING = frozenset({State.IDLE, State.FRESH, State.LINGERING})
 _UNANSWERED = frozenset({State.HANDED, State.BODY, State.STREAMING})
 _ACCEPTS = 64
-# Each costs a millisecond of arithmetic in which nobody else is served.
+# TLS handshakes per turn: each takes a millisecond of computing.
 _HANDSHAKES = 4
 # Bytes sent to one client in a turn.
 _SENT_PER_TURN = 512 * 1024
-# How often a client that cannot send is asked whether it is still there.
+# How often a client that is not read from is checked for a hang-up.
 _PROBE = 5.0
-# How many that seem idle are asked whether they are, before one is closed for another.
+# How many idle clients are checked for a new request before one of them is closed.
 _EVICTIONS = 16
 
 
@@ -57,10 +57,9 @@ class Clients:
         self._selector = selector
         self._log = log
         self._clients: set[Client] = set()
-        # In the order in which they became idle.
+        # The idle clients, in the order in which they became idle.
         self._idle: dict[Client, None] = {}
-        # With whom there is something to do in this turn: a step, bytes to send, a socket whose
-        # interest has changed. Who is added by `flush` is left over for the next turn.
+        # Clients that need attention in this turn. Those that `flush` adds have the next turn.
         self._active: dict[Client, None] = {}
         self._watchers: dict[int, set[Client]] = {}
         self._deadlines: Deadlines[Client] = Deadlines()
@@ -71,7 +70,7 @@ class Clients:
 
     @property
     def has_work(self) -> bool:
-        """Whether somebody was left over for the next turn."""
+        """Whether some client needs attention in the next turn at once."""
         return bool(self._active)
 
     def next_deadline(self) -> float | None:
@@ -104,7 +103,7 @@ class Clients:
                 # The selector has no room for it.
                 self._drop(client, now)
                 raise
-            # Who connects has something to say, and has often said it already.
+            # Its first request has often arrived already.
             self.receive(client, now)
 
     def receive(self, client: Client, now: Now) -> None:
@@ -114,25 +113,25 @@ class Clients:
         try:
             self._receive(client, now)
         except Exception as failure:
-            # What was received may be lost, and what follows it would not be what was meant.
+            # Received bytes may be lost, so that what follows cannot be trusted.
             self._answer_for_bug(client, failure, now)
 
     def _receive(self, client: Client, now: Now) -> None:
         if client.socket.handshaking:
             if self._handshakes >= _HANDSHAKES:
-                # The selector will tell again.
+                # The selector will report it again in the next turn.
                 return
             self._handshakes += 1
         room = client.http.room
         data = client.socket.receive(room) if room else None
         if data is None:
-            # Still shaking hands, or done with it and what waits can be sent.
+            # The handshake goes on, or is done and output may be waiting.
             self._active[client] = None
             return
         if client.socket.failure:
             self._log.rarely(now, "no TLS", peer=client.peer, error=client.socket.failure)
         if not data and (client.waits or client.socket.handshaking or client.http.unused):
-            # It wants nothing; or its answer would come when nobody is there to read it.
+            # There is no request, or nobody left to read its response.
             self._drop(client, now)
             return
         self._idle.pop(client, None)
@@ -140,7 +139,7 @@ class Clients:
         self._active[client] = None
 
     def writable(self, client: Client, now: Now) -> None:
-        """There is room to send in."""
+        """The socket can take more output."""
         if client.socket.blocked:
             self.receive(client, now)
         self._active[client] = None
@@ -216,7 +215,7 @@ class Clients:
         if exchange is not None and exchange.deadline is not None:
             exchange.expire(now)
         elif exchange is not None and exchange.state is Phase.FEEDING and not client.http.deadline:
-            # Nothing is read of it, so that its end could not be either.
+            # Nothing is read from it, so a hang-up would go unnoticed.
             if client.socket.has_hung_up():
                 self._drop(client, now)
         else:
@@ -230,14 +229,14 @@ class Clients:
             client.exchange = next_exchange(self._handler, client.http, client.peer, now)
         if client.exchange is not None:
             client.exchange.advance(now)
-            # What it waits for may come true in this very turn.
+            # The wait may be over in this very turn.
             self._watch(client, client.exchange.topics)
 
     def _wake(self, client: Client, job_id: int, now: Now) -> None:
         exchange = client.exchange
         assert exchange is not None
         exchange.changed(job_id, now)
-        # One that is full already is told by the kernel when it has room.
+        # If its socket is full, the selector will report when there is room.
         if exchange.state is not Phase.RESPONDING or not client.interest & _WRITE:
             self._active[client] = None
 
@@ -266,10 +265,7 @@ class Clients:
             self._active[client] = None
 
     def _end_turn(self, client: Client, now: Now) -> None:
-        """After a client's turn: log, close, wait for the right thing until the right time.
-
-        Who could take another step at once is active in the next turn, too.
-        """
+        """After a client's turn: log, close, set the selector's interest and the deadline."""
         http = client.http
         state = http.state
         if state is State.CLOSED:
@@ -291,8 +287,8 @@ class Clients:
             self._active[client] = None
         room = http.room
         if client.waits and not room:
-            # It has hung up; or it sends on and on while its answer is not due, and to stop
-            # reading would be not to see it hang up.
+            # It has hung up; or it keeps sending while it waits, and a client that is not
+            # read from cannot be seen to hang up.
             self._drop(client, now)
             return
         interest = _READ if room else 0
@@ -356,7 +352,7 @@ class Clients:
             self._log.request(now, peer, *record)
 
     def _answer_for_bug(self, client: Client, failure: Exception, now: Now) -> None:
-        """A bug of ours, or no more memory: the client is told if it still can be."""
+        """Log a bug of ours, or a lack of memory; answer 500 or 503 if that is possible."""
         self._log.bug(failure, now)
         if client not in self._clients:
             return
@@ -372,7 +368,7 @@ class Clients:
             else:
                 exchange.answer(error(500, "internal server error", "this is a bug of the server"))
             if begun:
-                # It was the beginning of the answer that failed.
+                # Beginning the response failed.
                 exchange.begin(now)
             self._active[client] = None
         except Exception as again:

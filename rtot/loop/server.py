@@ -30,18 +30,18 @@ from rtot.system.log import Log
 from rtot.system.processes import Processes
 from rtot.system.systemd import Notifier
 
-# How many new objects there are before cycles of them are looked for.
+# The garbage collector runs after this many new objects.
 _OBJECTS = 20_000
 # epoll_wait(2) counts milliseconds in an int, which holds 24 days.
 _LONGEST_WAIT = 86400.0
-# How long listeners rest when there is no descriptor for a connection.
+# Seconds without accepting, when there is no descriptor for a connection.
 _REST = 0.5
-# Beyond the grace: how long at most an ending server waits for the last of the dying.
+# Seconds beyond the grace that an ending server waits for processes to die.
 _PATIENCE = 10.0
 
 
 class Server:
-    """Everything together, for as long as the process lives."""
+    """The server: the selector, the listeners, and both sides of the loop."""
 
     def __init__(
         self,
@@ -79,22 +79,22 @@ class Server:
             self._log.info(now, "listening", address=listener.name, version=__version__)
         self._log.flush(now)
         self._notifier.ready(now)
-        # What is there now stays. What comes is freed when nobody refers to it any more, and
-        # cycles are few: looking for them at every 700th object cost a tenth of the work.
+        # Reference counting frees nearly everything. Looking for cycles at every 700th new
+        # object (the default) took a tenth of the time.
         gc.freeze()
         gc.set_threshold(_OBJECTS, 10, 10)
         while not self._has_ended(now):
             patience = self._patience(now)
             ready = self._selector.select(patience)
             if not ready and patience:
-                # Time has passed, maybe much (SIGSTOP): what has come meanwhile came before
-                # what is due now.
+                # Much time may have passed (SIGSTOP). What arrived meanwhile counts before the
+                # deadlines that have come since.
                 ready = self._selector.select(0)
             now = read_clock()
             try:
                 self._turn(ready, now)
             except Exception as failure:
-                # Each phase has seen to its own. This is for the bug that nobody thought of.
+                # Each phase handles its own errors. This is the last resort: the loop goes on.
                 self._log.bug(failure, now)
             self._log.flush(now)
         self._signals.ignore()
@@ -114,7 +114,7 @@ class Server:
             # The log tells how long an answer took, this turn's work included.
             self._clients.flush(read_clock())
         finally:
-            # Whatever befalls others, or it would be neither started nor waiting.
+            # Even after a bug above, or the job would stay STARTING for ever.
             if job is not None:
                 self._start(job)
 
@@ -152,7 +152,7 @@ class Server:
                         self._accept(listener, now)
             except Exception as failure:
                 self._log.bug(failure, now)
-        # Those too that came after the selector had looked: an exit counts before a deadline.
+        # Signals that came after select() too: an exit counts before a deadline.
         for number in self._signals.take():
             try:
                 self._take_signal(number, now)
@@ -226,7 +226,7 @@ class Server:
             self._rest(failure, now)
 
     def _rest(self, failure: OSError, now: Now) -> None:
-        """There is nothing to accept with.
+        """Stop accepting for a while: there is no descriptor, or no memory, for a connection.
 
         Connections stay in the backlog, and asking again at once would only burn the
         processor.
@@ -270,5 +270,5 @@ class Server:
 
 
 def read_clock() -> Now:
-    """What time it is: the one place that asks."""
+    """The only place that reads the clocks."""
     return Now(time.monotonic(), time.time_ns())

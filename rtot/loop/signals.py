@@ -1,7 +1,7 @@
 """Signals (signal(7)): noted when they come, seen to by the loop in its own time.
 
-They are to be in place before anything is created in the world, a socket's file or a
-directory: one that ends the process by its default would leave that behind.
+They are installed before any file or socket is created: a signal whose default action ends
+the process would leave those behind.
 """
 
 import contextlib
@@ -35,19 +35,19 @@ class Signals:
         return self._read
 
     def drain(self) -> None:
-        """Let `fileno` be readable no more."""
+        """Empty the pipe behind `fileno`."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
 
     def take(self) -> list[signal.Signals]:
-        """Those that have come since the last call, in the order of their numbers."""
+        """The signals that have come since the last call, in the order of their numbers."""
         if not self._noted:
             return []
         noted, self._noted = self._noted, set()
         return [signal.Signals(number) for number in sorted(noted)]
 
     def ignore(self) -> None:
-        """Let nothing interrupt the end, which cannot be had any sooner."""
+        """Ignore signals from now on: the process is ending."""
         signal.set_wakeup_fd(-1)
         for number in _HANDLED[1:]:
             signal.signal(number, signal.SIG_IGN)
