@@ -70,7 +70,7 @@ class Descriptors(NamedTuple):
 # Listeners, standard streams, the selector, the spool, a walk of /proc.
 _OWN_DESCRIPTORS = 16
 _REFUSED = 16
-# Three pipes, and three files of its output.
+# Descriptors of a job: three pipes, and three files of output.
 _PER_JOB = 6
 
 

@@ -78,7 +78,7 @@ class Deadlines(Generic[K]):
                 self._push(entry, entry.when)
             else:
                 del self._entries[key]
-                # It may be in the heap a second time for this very time.
+                # The heap may hold a second entry for the same time.
                 entry.key = None
                 yield key
 

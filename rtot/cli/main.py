@@ -41,14 +41,14 @@ def main(argv: Sequence[str]) -> int:
         return _fail(f"{error} (see rtot --help)", USAGE_ERROR)
     if isinstance(options, str):
         return _show(options)
-    # Before anything is created that a signal's default action would leave behind.
+    # Installed before anything is created: a signal's default action would leave it behind.
     signals = Signals()
     try:
         processes.close_all_on_exec()
     except OSError as error:
         return _fail(f"cannot read /proc, which is needed: {reason(error)}")
     if not os.access(".", os.X_OK):
-        # Started in a directory of somebody else's: there would be no way back to it.
+        # After changing to a job's cwd the server must be able to change back.
         os.chdir("/")
     parent = options.pop("spool_dir", "/tmp")
     try:
@@ -94,7 +94,7 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
         Reload(authenticator, secret_file, tls),
     )
     if made_up is not None:
-        # Not through the log, which may be collected and kept.
+        # Not by the log, which may be collected and kept.
         _tell(f"no secret was given, this one was made up: {made_up}")
     return server.run()
 
@@ -148,7 +148,7 @@ def _fail(message: str, status: int = FAILURE) -> int:
 
 
 def _tell(message: str) -> None:
-    # Where stderr is closed it is None, and print would take stdout instead.
+    # A closed stderr is None, and print would write to stdout instead.
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             print(f"rtot: {message}", file=sys.stderr)
@@ -158,6 +158,6 @@ def _show(text: str) -> int:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # Or Python would try again at the end, and complain.
+        # Otherwise Python would try again at exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0

@@ -69,7 +69,7 @@ def parse_address(text: str) -> Address:
 class Listener:
     """A non-blocking listening socket.
 
-    `tls` is what its clients have to agree on before anything else, None for nothing.
+    `tls`: clients of this listener speak TLS with it; None for plain text.
     """
 
     __slots__ = ("_owned", "path", "sock", "tls")
@@ -102,7 +102,7 @@ class Listener:
                 return None
             except ConnectionError:
                 continue
-            # accept4(2) would save this one, and Python does not let us.
+            # Python cannot have accept4(2) do this.
             connected.setblocking(False)
             if self.tls is None:
                 return ClientSocket(connected), _peer(name)
@@ -110,7 +110,7 @@ class Listener:
                 return encrypted, _peer(name)
 
     def close(self) -> None:
-        """Listen no more, and remove what was made in the file system if it is still that."""
+        """Close the socket, and remove its file if that is still the one it made."""
         self.sock.close()
         with contextlib.suppress(OSError):
             if self._owned is not None and _identity(self.path) == self._owned:
@@ -161,7 +161,7 @@ def listen(address: Address, mode: int) -> list[Listener]:
         else:
             host = address.host
             infos = socket.getaddrinfo(
-                # Of a str Python would make IDNA, whose tables are half a megabyte.
+                # Bytes, since Python encodes a str as IDNA, whose tables take half a megabyte.
                 host.encode() if host.isascii() else host,
                 address.port,
                 type=socket.SOCK_STREAM,
@@ -178,7 +178,7 @@ def listen(address: Address, mode: int) -> list[Listener]:
             listeners.append(Listener(_listen_tcp(family, sockaddr, dual=not address.host)))
         except OSError as error:
             if error.errno in _NOT_HERE:
-                # A name for two protocols, of which this machine speaks one.
+                # The name has addresses of two protocols, and this machine speaks one of them.
                 missing = error
                 continue
             close_listeners(listeners)
@@ -196,7 +196,7 @@ def _peer(name: object) -> str:
 
 
 def close_listeners(listeners: list[Listener]) -> None:
-    """Listen no more."""
+    """Close them."""
     for listener in listeners:
         listener.close()
 
@@ -229,7 +229,7 @@ def _set_options(listener: socket.socket) -> None:
 
 def _listen_unix(address: Address, mode: int) -> Listener:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # The mode is right from the first moment on: there is none in which anybody can connect.
+    # The mode is right from the start, so that nobody can connect in between.
     old = os.umask(0o777 & ~mode)
     try:
         _remove_stale(address.path)
@@ -252,7 +252,7 @@ def _remove_stale(path: str) -> None:
     except OSError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        # One that is too busy to answer (EAGAIN) is alive.
+        # EAGAIN: the server is alive, and busy.
         probe.setblocking(False)
         try:
             probe.connect(path)

@@ -16,7 +16,7 @@ from rtot.throttle import Bucket
 _ATOMIC = 4096
 _MOST_TEXT = 500
 _MOST_PENDING = 1000
-# Lines that strangers can cause, at once; then one a second.
+# Lines that anybody can cause without a secret: so many at once, then one a second.
 _COMPLAINTS = 10
 _FAILED = frozenset({401, 429})
 
@@ -133,9 +133,9 @@ class Log:
         self._lines.append(line(now, level, message, **pairs))
 
     def bug(self, failure: Exception, now: Now) -> None:
-        """What should never be raised was: the traceback, for it is a bug of ours.
+        """Log the traceback of an exception that should never have been raised.
 
-        That there is no more memory is not, and no time to format anything.
+        A lack of memory is no bug, and no time to format a traceback.
         """
         if isinstance(failure, MemoryError):
             self.rarely(now, "out of memory")

@@ -1,4 +1,4 @@
-"""What /proc tells of the machine's processes (proc(5)): who is whose, and who holds a pipe.
+"""What /proc tells of the machine's processes (proc(5)): parents, sessions, and who holds a pipe.
 
 A walk costs some microseconds for every process of the machine, so it is taken only when
 something is to be signalled or named, and shared by all who ask in the same turn.

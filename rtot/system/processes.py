@@ -23,9 +23,9 @@ from rtot.system.proc import JOB, SERVER, Census, Process, holds, initial_enviro
 from rtot.text import reason
 
 READ = 64 * 1024
-# How often those are looked for who were born while their parents were signalled.
+# How often to look again for processes forked while their parents were signalled.
 _ROUNDS = 5
-# What a service manager means for the server, and for nobody that it starts.
+# Variables that a service manager sets for the server, and not for its jobs.
 _FOR_THE_SERVER = frozenset(
     {"CREDENTIALS_DIRECTORY", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID"}
     | {"INVOCATION_ID", "JOURNAL_STREAM", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE"}
@@ -105,7 +105,7 @@ class Processes:
         Pipes get no descriptor of `first_reserved` or above.
         """
         self.server_id = os.urandom(8).hex()
-        # As bytes once, and not at every spawn.
+        # Encoded once, and not at every spawn.
         self._environ = {
             os.fsencode(name): os.fsencode(value)
             for name, value in environ.items()
@@ -113,14 +113,14 @@ class Processes:
         }
         self._environ[SERVER.encode()] = self.server_id.encode()
         if b"\0LC_CTYPE=" not in initial_environ():
-            # Python has put it there for itself (PEP 538).
+            # Python itself has set it (PEP 538).
             self._environ.pop(b"LC_CTYPE", None)
         self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._leaders: set[int] = set()
         self._census: Census | None = None
         self._first_reserved = first_reserved
-        # What we ignore, exec would not set back to its default; what we handle, it does.
+        # exec(3) resets signals that are handled, and not those that are ignored.
         self._ignored = [s for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
 
     def open_pipes(self, *, stdin: bool) -> list[Pipe]:
@@ -138,7 +138,7 @@ class Processes:
             close_pipes(pipes)
             raise TryLaterError(reason(error)) from error
         if max(pipe.ours for pipe in pipes) >= self._first_reserved:
-            # The rest is for clients.
+            # The remaining descriptors are for clients.
             close_pipes(pipes)
             raise TryLaterError(os.strerror(errno.EMFILE).lower())
         return pipes
@@ -188,7 +188,7 @@ class Processes:
 
     @contextlib.contextmanager
     def _inside(self, cwd: str) -> Iterator[None]:
-        """Be in that directory for a moment. One thread: nobody else notices."""
+        """Change to that directory for a moment. There is only one thread to notice."""
         try:
             os.chdir(cwd)
         except ValueError as error:
@@ -219,14 +219,14 @@ class Processes:
             )
 
     def look_again(self) -> None:
-        """What was seen of /proc is old: a new turn has begun."""
+        """Forget what was read of /proc: a new turn has begun."""
         self._census = None
 
     def signal(self, targets: Sequence[Target], numbers: Sequence[int]) -> list[dict[int, str]]:
         """Signal each target's processes; the pids and commands that got its signal.
 
-        Those who are born meanwhile are looked for again, a few times over. All are looked
-        for together, since every look is one at all processes of the machine.
+        Processes forked meanwhile are looked for again, a few times. All targets are looked
+        for together, since each look walks over all processes of the machine.
         """
         signalled: list[dict[int, str]] = [{} for _ in targets]
         pending = list(range(len(targets)))
@@ -289,7 +289,7 @@ class Processes:
 
     def _signal_one(self, target: int, pid: int, number: int) -> bool:
         if target == pid and pid in self._leaders:
-            # Not reaped, so the pid is still its own.
+            # Not reaped yet, so the pid is still the leader's.
             try:
                 os.kill(pid, number)
             except OSError:

@@ -24,11 +24,11 @@ class ClientSocket:
         self.shut = False
         """Whether `shut_down` was called."""
         self.handshaking = False
-        """Whether nothing can be sent yet, since TLS is not agreed on."""
+        """Whether the TLS handshake is not finished: nothing can be sent yet."""
         self.blocked = False
-        """Whether nothing can be received before there is room to send, as TLS has it."""
+        """Whether TLS has to send before it can receive, and the socket is full."""
         self.failure = ""
-        """Why TLS could not be agreed on."""
+        """Why the TLS handshake failed."""
 
     def fileno(self) -> int:
         """The descriptor, for a selector."""
@@ -47,7 +47,7 @@ class ClientSocket:
             return b""
 
     def send(self, pieces: list[bytes | FileSpan]) -> int | None:
-        """Send of the pieces what the kernel takes; None if the peer or the file is gone."""
+        """Send as much of the pieces as the kernel takes; None if the peer or the file is gone."""
         first = pieces[0]
         try:
             if isinstance(first, FileSpan):
@@ -78,7 +78,7 @@ class ClientSocket:
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
-            # It is gone already, which the next read tells.
+            # The peer is gone, which the next read will tell.
             return
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ from rtot.storage import StorageError
 from rtot.text import reason
 
 _OPEN_FILES = 32
-# Two servers that start at once may meet; that they do it again and again is no chance.
+# Servers that start at the same time may collide, but not many times in a row.
 _ATTEMPTS = 10
 _PREFIX = "rtot-"
 
@@ -116,7 +116,7 @@ class Spool:
             raise StorageError(reason(error)) from error
 
     def _open_new(self, name: str, access: int, mode: int) -> int:
-        """A new file. One of that name was left by a failure or planted by a job, and goes."""
+        """A new file, in place of one that a failure left or a job planted."""
         flags = access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             return os.open(name, flags, mode, dir_fd=self._directory)
@@ -182,7 +182,7 @@ def remove_leftovers(parent: str) -> None:
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            # Its owner is alive.
+            # Its server is alive.
             continue
         else:
             _remove_tree(path, directory)
@@ -209,13 +209,13 @@ def _remove_tree(path: str, directory: int) -> None:
         try:
             os.rmdir(path)
         except OSError:
-            # A job has made directories in it.
+            # Some job has made a directory in it.
             import shutil
 
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _close(fd: int) -> None:
-    """Close a file of which all that was stored was counted when it was written."""
+    """Close a file. What could not be stored was counted when it was written."""
     with contextlib.suppress(OSError):
         os.close(fd)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from rtot.clock import Now
 
-# What is told once is worth a moment to a manager that is busy.
+# How long to wait for a busy manager, with a message that is sent only once.
 _PATIENCE = 1.0
 
 
@@ -26,7 +26,7 @@ class Notifier:
         self._address = f"\0{path[1:]}" if path.startswith("@") else path
         self._interval: float | None = None
         usec = environ.get("WATCHDOG_USEC", "")
-        # Meant for another process where it names one.
+        # It may be meant for another process.
         ours = environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
         if self._address and ours and usec.isascii() and usec.isdigit() and int(usec):
             self._interval = int(usec) / 2e6
@@ -55,7 +55,7 @@ class Notifier:
     def _send(self, text: str, patience: float) -> None:
         if not self._address:
             return
-        # A manager that does not listen is no reason not to serve.
+        # A manager that does not listen must not stop the server.
         with (
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,

@@ -60,7 +60,7 @@ class Tls:
         context.set_alpn_protocols(["http/1.1"])
         at = self._cert
         try:
-            # With a password, though a wrong one, nobody is asked for one on a terminal.
+            # Without a password here OpenSSL would ask for one on the terminal.
             context.load_cert_chain(self._cert, self._key, password="")
             if self._ca is not None:
                 at = self._ca
@@ -84,7 +84,7 @@ class TlsSocket(ClientSocket):
     def receive(self, room: int) -> bytes | None:
         """What has arrived and could be decrypted; as for any socket."""
         if self.shut:
-            # What still comes is thrown away, encrypted as it is.
+            # What still arrives is discarded without decrypting it.
             return super().receive(room)
         self.blocked = False
         try:
