@@ -1,7 +1,7 @@
 """rtot: run this over there. A job server that you curl.
 
-Rooms. Each package has one concern, and imports the packages that its line names and the
-modules that stand beside this file, which all of them use:
+Packages. Each package has one concern. It may import the packages that its line names, and the
+modules next to this file, which all packages share:
 
     (here)   clock, config, deadlines, storage, text, throttle
     http     bytes into messages and back                   knows h11
@@ -11,27 +11,29 @@ modules that stand beside this file, which all of them use:
     loop     the turn: selector, clock, signals             imports all of these
     cli      argv and environment                           imports all of these
 
-`http`, `jobs` and `api` are the cores: no I/O, and the time is an argument (`clock.Now`). They
-are told facts, named in the past tense (`exited`), and what they want done they give as data,
-named in the imperative (`Signal`). `tests/test_rooms.py` checks the table above. Tests lie in
-rooms of the same names; `tests/e2e` starts real servers.
+`http`, `jobs` and `api` are the cores: they do no I/O, and get the time as an argument
+(`clock.Now`). Calls that report an event to them are named in the past tense (`exited`). What
+they want done, they return as data, named in the imperative (`Signal`). `tests/test_rooms.py`
+checks the table above. Tests are in directories of the same names; `tests/e2e` starts real
+servers.
 
 A turn of the loop (`loop.server`):
 
     1 observe  accept connections, receive bytes, read pipes, note exits
     2 expire   every deadline that has come
     3 decide   answer requests; choose the next job to start
-    4 act      carry out the job table's commands; wake who waits for a job that has changed
-    5 keep     make durable what has happened (nothing yet: jobs live in memory)
-    6 flush    begin the answers, send what clients take, set what the selector looks for
-    7 start    spawn the job that was chosen, last, because that takes long
+    4 act      carry out the job table's commands; wake clients that wait for a changed job
+    5 keep     make changes durable (a no-op for now: jobs live in memory)
+    6 flush    begin the answers, send what clients accept, update the selector's interest
+    7 start    spawn the job that was chosen; last, because that is slow
 
 Rules. One enum, one table of transitions and one function that assigns the state for each
 state machine: a connection (`http.connection`), an exchange (`api.exchange`), a job
-(`jobs.job`), its stdin (`jobs.stdin`), its end (`jobs.stop`). A cell that is not in the table
-is a bug, and raises. OSError is caught only by the function that made the call. A client's
+(`jobs.job`), its stdin (`jobs.stdin`), its end (`jobs.stop`). A transition that is not in its
+table is a bug, and raises. OSError is caught only by the function that made the call. A client's
 fault becomes a response; a bug of ours becomes a 500 and a traceback in the log. Work in a turn
-is bounded for every descriptor, and nothing costs more because others are idle or complete.
+is bounded for every descriptor, and nothing gets slower with the number of idle connections or
+complete jobs.
 
 What happens to `POST /jobs`:
 
@@ -48,8 +50,8 @@ What happens to `POST /jobs`:
 `GET /jobs/ID/out?follow`:
 
     3  `reading.out` answers with an `OutputBody` that has no end yet.
-    6  The connection pulls it: bytes there are, then None, *nothing yet*. The exchange's
-       topic is the job, and `Clients` remembers who watches it.
+    6  The connection pulls the body. It returns the bytes so far, and then None (*nothing
+       yet*). The exchange's topic is the job, and `Clients` remembers who watches it.
     1  In a later turn the job writes: `Children.read_output`, `JobTable.output_received`.
     4  The job has changed: `Clients.wake` marks those that watch it.
     6  The body is pulled again. At the end of the job it gives the trailer, and nobody
@@ -57,11 +59,11 @@ What happens to `POST /jobs`:
 
 An upload, `POST /jobs/ID/in`:
 
-    3  `control.write_stdin` answers `Upload`. The exchange takes from the body what the job's
-       stdin has room for, and pauses it where there is none, so that the kernel stops the
-       sender. `jobs.inputs` gives the command WriteStdin.
-    4  `Children` writes to the pipe, and has the selector say when there is room again.
-       `written` is a change of the job: `Clients.wake` has the exchange feed more.
+    3  `control.write_stdin` answers `Upload`. The exchange takes as much of the body as the
+       job's stdin has room for. If there is no room it pauses the body, so that the kernel
+       holds the sender back. `jobs.inputs` gives the command WriteStdin.
+    4  `Children` writes to the pipe, and has the selector report when there is room again.
+       `written` marks the job as changed: `Clients.wake` makes the exchange feed more.
     6  After the last byte the answer says how many were written.
 
 A kill, `POST /jobs/ID/kill`:

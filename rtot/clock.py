@@ -1,8 +1,8 @@
-"""What time it is: a value that is handed down, never asked for.
+"""The current time, as a value that is passed as an argument.
 
-Two readings travel together because they answer different questions. Deadlines are
-reckoned on the monotonic clock, which nobody can step; what people read is the wall
-clock, which NTP may step by years on a machine that boots without a battery.
+It holds the readings of two clocks. Deadlines use the monotonic clock, which cannot be set.
+Times shown to people use the wall clock, which NTP may step by years on a machine whose
+hardware clock has no battery.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Settings: every limit and choice of the operator, frozen before the loop starts.
 
-They are values. Where they come from (argv, the environment) is `cli`'s business, and what
-follows from them is that of the module that reads them.
+`cli` builds them from argv and the environment. What a setting does is up to the module that
+reads it.
 """
 
 import re
@@ -54,11 +54,11 @@ def parse_size(text: str) -> int:
 
 
 class Descriptors(NamedTuple):
-    """How the limit of open files is shared out, so that nobody takes what others need.
+    """How the limit on open files is divided, so that jobs and clients do not starve each other.
 
-    `max_running` jobs and `max_connections` clients at a time; beyond those clients
-    `max_refused` are told that there is no room. A job's pipes get no descriptor of
-    `first_reserved` or above: requests are answered however many jobs run.
+    At most `max_running` jobs and `max_connections` clients at a time. Up to `max_refused` more
+    clients get a 503. A job's pipes never use a descriptor of `first_reserved` or above, so that
+    requests are answered however many jobs run.
     """
 
     max_running: int

@@ -1,8 +1,8 @@
-"""Which of many things is due next, at a cost that does not grow with the idle ones.
+"""Deadlines by key: which is due next, at a cost that does not grow with the idle keys.
 
-A deadline mostly moves later (a connection that is used, a job that makes progress), so a
-move later touches no heap: the old heap entry is left where it is, and when it comes up it
-is put back at the time that is true by then. A key has at most one live entry; entries
+Most deadlines are moved later (a connection is used, a job makes progress), so a move to a later
+time does not touch the heap. The old heap entry stays; when it reaches the top, it is pushed
+again with its current time. A key has at most one live entry; entries
 left behind by cleared keys are swept when they outnumber the live ones.
 """
 
@@ -68,7 +68,7 @@ class Deadlines(Generic[K]):
         return None
 
     def due(self, now: float) -> Iterator[K]:
-        """The keys whose time has come, each forgotten as it is given out."""
+        """Yield the keys that are due, and remove each."""
         while self._heap and self._heap[0][0] <= now:
             at, _, entry = heapq.heappop(self._heap)
             key = entry.key

@@ -1,4 +1,4 @@
-"""What a disk must be able to do for the cores, which know no other disk than this."""
+"""The protocols through which the cores store files. They do no other file I/O."""
 
 from typing import Protocol
 
@@ -17,7 +17,7 @@ class File(Protocol):
         """Up to `limit` bytes from `offset`; empty past the end."""
 
     def fileno(self) -> int:
-        """A descriptor for sendfile(2), good until the next call of anything here."""
+        """A descriptor for sendfile(2), valid until the next call of a File or Storage method."""
 
     def seal(self) -> None:
         """Nothing more will be appended: let the descriptor go."""

@@ -1,6 +1,6 @@
-"""Texts that everybody writes: JSON strings, and the original's times and durations.
+"""Text formats that all modules share: JSON strings, and the original's times and durations.
 
-The original was written in Go, whose packages time and encoding/json set the forms.
+The original was written in Go, whose packages time and encoding/json define the formats.
 """
 
 import codecs

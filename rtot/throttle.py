@@ -1,7 +1,7 @@
-"""Token buckets: how often something may happen, on average and at once.
+"""Token buckets: limits on how often something may happen, on average and in a burst.
 
-A bucket holds so many tokens and gains so many a second; what happens takes one. Nothing
-ticks: how full a bucket is follows from when it was last looked at.
+A bucket holds up to `burst` tokens and gains `rate` tokens a second; each event takes one. There
+is no timer: the level is computed from the time since the last look.
 """
 
 from collections.abc import Hashable
@@ -36,7 +36,7 @@ class Bucket:
 
 
 class Throttle:
-    """A bucket for each of many keys, of which the most recent ones are remembered."""
+    """A bucket for each key. Only the `most` keys that last took a token are kept."""
 
     __slots__ = ("_buckets", "_burst", "_most", "_rate")
 

@@ -14,10 +14,10 @@ TEXT_TYPE = ("Content-Type", "text/plain; charset=utf-8")
 
 
 class Ask(NamedTuple):
-    """A request that was let in, with its parameters, all of them good.
+    """A request that was accepted, with its parsed parameters.
 
-    `word` is what stands in the place of `{…}` in the route's path. `started` is when the
-    server was.
+    `word` is the path segment that matched `{…}` in the route's path. `started` is when the
+    server started.
     """
 
     request: Request
@@ -49,10 +49,10 @@ class NeedBody(NamedTuple):
 
 
 class Wait(Protocol):
-    """Not yet: the answer depends on jobs that are to change first.
+    """No answer yet: it depends on jobs that have to change first.
 
-    The exchange's duty: call `changed` when one of the jobs of `topics` has changed, and
-    `answer` once that says so or `deadline` (monotonic) has come. `lease` as in Reply.
+    The exchange calls `changed` when one of the jobs in `topics` has changed. It calls `answer`
+    once `changed` returns True or `deadline` (monotonic) has passed. `lease` is as in Reply.
     """
 
     topics: tuple[int, ...]

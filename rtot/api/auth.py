@@ -1,11 +1,11 @@
-"""Who may drive this server: secrets, compared in constant time, and few guesses.
+"""Authentication: secrets, compared in constant time, and a limit on wrong guesses.
 
 `Authorization: rtot SECRET` is the original's scheme, `Bearer SECRET` (RFC 6750) that of
 most tools. Several secrets may be good at once, so that they can be rotated.
 
-An address that has guessed wrong too often has to wait before anything of it is compared
-again. Addresses of this machine have not: all its users and proxies share them, so that one
-client with an old secret would lock all others out.
+An address with too many wrong guesses has to wait before another secret from it is compared.
+Loopback addresses are exempt: all users and proxies of this machine share them, so one client
+with an old secret would lock out all others.
 """
 
 # What hmac.compare_digest is, without the megabytes of OpenSSL that come with hmac.
@@ -40,7 +40,7 @@ class Authenticator:
         self._failures = Throttle(_GUESSES, _GUESSES_PER_SECOND, _ADDRESSES)
 
     def judge(self, authorization: str | None, peer: str, now: Now) -> Verdict:
-        """Judge an Authorization field's value. `peer` is `address:port`, or no such thing."""
+        """Judge an Authorization field's value. `peer` is `address:port` or `unix`."""
         if authorization is None:
             return Verdict.BAD
         address = _address(peer)
@@ -65,7 +65,7 @@ class Authenticator:
 
 
 def _address(peer: str) -> str:
-    """Whose guesses are counted together; empty for those of this machine."""
+    """The key under which guesses are counted; empty for loopback and unix sockets."""
     address = peer.rpartition(":")[0]
     if address.startswith("127.") or address == "[::1]":
         return ""

@@ -18,7 +18,7 @@ from rtot.jobs.table import JobTable
 
 # Signals that end a process in common use. After any other nobody expects a KILL.
 _ENDING = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL})
-# A stop is sure to be over so long after its grace, in seconds.
+# Every stop is over this many seconds after its grace.
 _STOPPED = 60.0
 _NOBODY: dict[str, dict[int, str]] = {"signalled": {}, "escalated": {}, "surviving": {}}
 
@@ -57,7 +57,7 @@ def write_stdin(ask: Ask) -> Answer:
 
 
 def uploaded(job_id: int, count: int, jobs: JobTable) -> Response:
-    """All of an upload, `count` bytes, was handed to the job's stdin, or it was closed."""
+    """The answer to a complete upload of `count` bytes."""
     if jobs.get(job_id) is None:
         return error(409, "job is gone", f"job {job_id} was deleted after {count} bytes")
     return json(200, f'{{"written":{count}}}\n')
@@ -85,7 +85,7 @@ def forget(ask: Ask) -> Answer:
 
 
 def forget_many(ask: Ask) -> Answer:
-    """Kill all jobs that are meant, and forget them."""
+    """Kill and forget all jobs that match the query."""
     for job in matching(ask.jobs, asked_selection(ask)):
         ask.jobs.forget(job, ask.now)
     return no_content()

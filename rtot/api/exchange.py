@@ -1,10 +1,10 @@
-"""One request, from its head to the end of its answer. No I/O: between a connection and the jobs.
+"""One request, from its head to the end of its answer. It links a connection to the jobs. No I/O.
 
-What lives exactly as long as a request lives here and nowhere else: what its answer waits
-for, the lease on a job, the time it was asked, the bytes that were sent. A request that was
-refused before it was one (a malformed head) has an exchange too, for its answer.
+All state with the lifetime of a request is here: what its answer waits for, the lease on a job,
+the time of arrival, the number of bytes sent. A malformed request that the connection refused
+has an exchange too, for its answer.
 
-An answer is decided first and begun later, by `begin`: what it tells can be kept in between.
+An answer is decided first and begun later, by `begin`. In between, changes can be made durable.
 """
 
 from enum import Enum, auto
@@ -47,14 +47,14 @@ class Event(Enum):
     ANSWERED = auto()
     BEGUN = auto()
     REFUSED = auto()
-    """The connection itself has answered: it is no request, or comes too slowly."""
+    """The connection has answered by itself: the request is malformed or too slow."""
     SENT = auto()
     """All of the answer is."""
     LOST = auto()
     """The client is gone."""
 
 
-# A missing cell is a bug of the caller, and raises.
+# A transition that is not listed is a bug in the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.ASKED: {
         Event.BODY_NEEDED: State.AWAITING_BODY,
@@ -70,7 +70,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     },
     State.WAITING: {Event.ANSWERED: State.AWAITING_KEEP},
     State.FEEDING: {Event.ANSWERED: State.AWAITING_KEEP, Event.REFUSED: State.RESPONDING},
-    # What could not be kept is answered otherwise.
+    # If what it reports cannot be made durable, another answer replaces it.
     State.AWAITING_KEEP: {Event.ANSWERED: State.AWAITING_KEEP, Event.BEGUN: State.RESPONDING},
     State.RESPONDING: {Event.SENT: State.OVER},
     State.OVER: {},
@@ -122,7 +122,7 @@ class Exchange:
         request: Request | None,
         now: Now,
     ) -> None:
-        """A `request` of None: the connection has refused what was none."""
+        """`request` is None if the connection has refused it (a malformed head)."""
         self._handler = handler
         self._http = http
         self._peer = peer
@@ -202,7 +202,7 @@ class Exchange:
                     self._take(wait.answer(), now)
 
     def answer(self, response: Response) -> None:
-        """Answer so, instead of what was decided before, if anything was."""
+        """Decide on `response` as the answer, in place of one decided earlier."""
         self._move(Event.ANSWERED, Reply(response))
 
     def begin(self, now: Now) -> None:
@@ -314,9 +314,9 @@ class Exchange:
 
 
 def next_exchange(handler: Handler, http: HttpConnection, peer: str, now: Now) -> Exchange | None:
-    """What the bytes that have arrived begin: a request, or its refusal; None for nothing yet.
+    """The exchange of the next request, or of its refusal; None if there is none yet.
 
-    Ask when the exchange before it is over.
+    Call this only when the previous exchange is over.
     """
     request = http.next_request(now)
     if request is None and http.state is not connection.State.RESPONDING:

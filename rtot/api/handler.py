@@ -1,8 +1,8 @@
 """The handler: maps a parsed request onto the job table.
 
-Nothing here knows a socket or a process. Authorisation comes first, and everything that can
-be judged by the head is judged before a body is read, so that nobody uploads in vain. What a
-request means is said by its route.
+No sockets, no processes. Authentication comes first. Everything that can be checked with the
+head alone is checked before the body is read, so that nobody uploads a body that will be
+refused. The route defines what a request does.
 """
 
 from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError, Reply
@@ -16,7 +16,7 @@ from rtot.http.query import BadParameterError, Query
 from rtot.jobs.table import JobTable
 
 _UNUSED_BODY = 64 * 1024
-# RFC 9110, 9.3, and 5789. Those that rtot has no use for are not allowed, all others unknown.
+# RFC 9110, 9.3, and RFC 5789: without a route for one the answer is 405. All others are 501.
 _METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 )
@@ -103,7 +103,7 @@ def _refused(refusal: RefusalError | BadParameterError) -> Response:
 
 
 def _deny_browser(request: Request) -> Response | None:
-    """No page of another origin may drive rtot (Fetch standard)."""
+    """Refuse requests that a browser sends for a page of another origin (Fetch standard)."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site")
     if origin is None and site is None:

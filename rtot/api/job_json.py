@@ -147,8 +147,8 @@ def whole(job: Job, fields: tuple[str, ...], filename: str) -> str | None:
 def render(job: Job, fields: tuple[str, ...], filename: str) -> Iterator[bytes]:
     """The job as a JSON object, in pieces.
 
-    What is told is the job as it was when the first piece was asked for. Raises
-    UnreadableError for output that is gone, as that of a job forgotten meanwhile is.
+    It shows the job as it was when the first piece was requested. Raises UnreadableError if
+    the output is gone, for example because the job was forgotten in the meantime.
     """
     text = whole(job, fields, filename)
     if text is not None:

@@ -17,12 +17,12 @@ from rtot.jobs.table import JobTable
 
 # How many jobs a list looks at before others get their turn.
 _LOOK = 256
-# How many a page looks at, whatever it finds.
+# How many a page examines (or its limit, if that is more), whether they match or not.
 _LOOK_OF_PAGE = 4096
 
 
 def list_jobs(ask: Ask) -> Answer:
-    """The jobs that are meant, after a while if that was asked for."""
+    """The jobs that match the query, after a wait if one was requested."""
     query, jobs = ask.query, ask.jobs
     wait, headers = asked_wait(ask)
     until_all = query.get(UNTIL, "all") == "all"
@@ -44,7 +44,7 @@ def list_jobs(ask: Ask) -> Answer:
 
 
 def asked_selection(ask: Ask) -> Selection:
-    """Which jobs are meant. An empty state is no state, as with the original."""
+    """The selection in the query. An empty `state` counts as absent, as in the original."""
     return Selection(ask.query.get(STATE) or None, frozenset(ask.query.all(SELECTED_LABEL)))
 
 
@@ -100,7 +100,7 @@ def json_array(
 
 
 def matching(jobs: JobTable, selection: Selection, first: int = 0) -> Iterator[Job]:
-    """Every job that is meant from the id `first` on."""
+    """Every job that matches the selection, from the id `first` on."""
     at: int | None = first
     while at is not None:
         page = jobs.page(selection, at, _LOOK, _LOOK)

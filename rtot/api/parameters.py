@@ -1,8 +1,8 @@
 """Every parameter that any route takes: its name, what values it has, who may see them.
 
-The routes name the ones they take. The log shows a value only where a parameter says so:
-what a job is given (`arg`, `env`) is the submitter's, and what does not exist may be anything,
-a misplaced secret among it.
+The routes name the ones they take. The log shows a value only if its parameter allows it: `arg`
+and `env` are private to the submitter, and an unknown parameter may contain anything, even a
+misplaced secret.
 """
 
 from signal import Signals
@@ -42,7 +42,7 @@ def _parse_label(text: str) -> str:
 def _parse_timeout(text: str) -> float:
     seconds = parse_duration(text)
     if seconds == 0:
-        raise ValueError("want more than nothing")
+        raise ValueError("want more than 0")
     return seconds
 
 
@@ -58,7 +58,7 @@ def _parse_signal(text: str) -> Signals:
         name = text.upper()
         return Signals[name if name.startswith("SIG") else f"SIG{name}"]
     except (KeyError, ValueError):
-        raise ValueError("want a name as TERM, or a number") from None
+        raise ValueError("want a name such as TERM, or a number") from None
 
 
 # Of a job that is submitted.

@@ -29,7 +29,7 @@ _NO_JOBS = '{"jobs":[]}\n'
 
 
 def show(ask: Ask) -> Answer:
-    """A job, after a while if that was asked for."""
+    """A job, after a wait if one was requested."""
     jobs = ask.jobs
     fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
     wait, headers = asked_wait(ask)
@@ -52,7 +52,7 @@ def show(ask: Ask) -> Answer:
 def show_job(
     status: int | None, job: Job, fields: tuple[str, ...], headers: Headers, jobs: JobTable
 ) -> Response:
-    """The job as JSON. Without a `status` that tells whether it is complete."""
+    """The job as JSON. If `status` is None, it is 200 for a complete job and 202 otherwise."""
     if job.over:
         headers = (*headers, (EXIT, exit_field(job)))
     try:
@@ -87,7 +87,7 @@ def _output(ask: Ask, stream: Stream) -> Answer:
         if given and not follow:
             raise BadParameterError(name, "goes with follow")
     if fail and request.http_1_0:
-        # Its bodies end with the connection, so that a broken one looks whole.
+        # An HTTP/1.0 body ends with the connection, so a truncated one would look complete.
         raise BadParameterError("fail", "needs HTTP/1.1")
     job = existing(ask)
     size = job.output.size(stream)
@@ -121,7 +121,7 @@ def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
 
 
 def events(ask: Ask) -> Answer:
-    """The job's story, in the format that the client likes better."""
+    """The job's events, in the format that the client prefers."""
     headers = ask.request.headers
     follow = ask.query.get(FOLLOW, False)
     job = existing(ask)
@@ -134,12 +134,12 @@ def events(ask: Ask) -> Answer:
         message = "Last-Event-ID: this job has had no such event"
         raise RefusalError(error(400, "invalid header", message))
     if position.states == 3 and position.out == job.output.out_size:
-        # What an EventSource takes as the word not to come back.
+        # A 204 tells an EventSource not to reconnect.
         return no_content()
     from rtot.http.lists import quality
 
     accept = headers.get("accept")
-    # Of two that are wanted as much, the one that is named more exactly.
+    # If both have the same weight, the one that Accept names more specifically.
     ndjson = quality(accept, "application/x-ndjson") > quality(accept, "text/event-stream")
     kind = "application/x-ndjson" if ndjson else "text/event-stream"
     ended: Headers = ((EXIT, exit_field(job)),) if job.over else ()

@@ -42,7 +42,7 @@ class Body(Enum):
     """What becomes of a request's body."""
 
     UNREAD = auto()
-    """Whoever has no secret may not send one: the answer is the connection's last."""
+    """It is never read, as no secret was checked. With a body, the answer is the last one."""
     UNUSED = auto()
     """It is read and thrown away, so that the connection can go on."""
     SCRIPT = auto()
@@ -103,7 +103,7 @@ ROUTES = (
 
 
 class Place:
-    """Where a path leads, or where those lead that begin with it."""
+    """A node in the tree of paths: its routes by method, and its child nodes."""
 
     __slots__ = ("any_word", "open", "routes", "words")
 
@@ -138,9 +138,9 @@ _HIDDEN = frozenset(p.name for r in ROUTES for p in r.parameters if not p.shown)
 
 
 def find(path: str) -> tuple[Place, str]:
-    """Where the path leads, and the word in the place of `{…}`, empty for none.
+    """The node for the path, and the segment that matched `{…}`, empty for none.
 
-    A path that leads nowhere leads to a place without routes.
+    For an unknown path, a node without routes.
     """
     segments = path.split("/")[1:]
     if "%" in path:

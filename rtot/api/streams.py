@@ -1,7 +1,7 @@
 """Response bodies that are pulled out of jobs: JSON lists, raw output, events.
 
-A body remembers where its reader is, and nothing of what it read. A job that is forgotten
-while it is read breaks its bodies off: half an output must not look whole.
+A body stores its read position and no data. If a job is forgotten while a body reads from it,
+the body ends as broken, so that partial output does not look complete.
 """
 
 from collections.abc import Iterator
@@ -120,10 +120,10 @@ class OutputBody:
 
 
 class Position:
-    """How much of a job's story was told: state changes, and bytes of both streams.
+    """How much of a job's history was sent: state changes, and bytes of both streams.
 
-    Its text is an event's id. Told bytes and not told events are counted, so that it stays
-    true when pieces are told together or apart.
+    Its text is an event's id. It counts bytes and not events, so that it stays valid however
+    the bytes are split into events.
     """
 
     __slots__ = ("err", "out", "states")

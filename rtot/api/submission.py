@@ -1,4 +1,4 @@
-"""POST /jobs: what is judged by the head, and the job that the body makes of it."""
+"""POST /jobs: the checks on the head, and the job that is made from the body."""
 
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ def parse_options(query: Query, settings: Settings) -> Options:
         return PLAIN
     launcher = query.get(LAUNCHER, default)
     if launcher is not None and settings.launcher(launcher) is None:
-        raise BadParameterError("launcher", "there is none of that name; GET / lists them")
+        raise BadParameterError("launcher", "no launcher has that name; GET / lists them")
     return Options(
         args=query.all(ARG),
         env=tuple(dict(query.all(ENV)).items()),
@@ -79,7 +79,7 @@ class Draft(NamedTuple):
     key: str | None
 
     def accept(self, body: bytes, now: Now) -> Answer:
-        """Make a job of it, or find the one that was made of it before."""
+        """Submit the job, or find the one that the same request made earlier."""
         script = body if body[:2] == b"#!" else DEFAULT_SHEBANG + body
         fingerprint = hash((script, self.options)) if self.key is not None else 0
         headers = self.headers

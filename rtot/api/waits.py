@@ -77,9 +77,9 @@ def receipt(signal: Signals, found: Mapping[str, Mapping[int, str]]) -> Response
 
 
 def asked_wait(ask: Ask) -> tuple[float | None, Headers]:
-    """How many seconds the client would wait, None for not at all; and what to say of it.
+    """How many seconds the client wants to wait (None: not at all), and headers that confirm it.
 
-    By `?wait`, or Prefer of RFC 7240.
+    Taken from `?wait`, or from Prefer (RFC 7240).
     """
     wait = ask.query.get(WAIT)
     if wait is not None:

@@ -11,7 +11,7 @@ from rtot.system.secret_file import is_secret
 
 
 class UsageError(Exception):
-    """A command line or environment that means nothing; the text says why."""
+    """An invalid command line or environment; the text says why."""
 
 
 class _Flag(NamedTuple):
@@ -78,7 +78,7 @@ _FLAGS = (
     ),
     _Flag(
         *("-s", "SECRET", _secret, "secret"),
-        "the secret; visible to all in ps, $RTOT_SECRET is not (default: made up)",
+        "the secret; visible to all in ps, unlike $RTOT_SECRET (default: generated)",
     ),
     _Flag(
         *("--secret-file", "FILE", str, "secret_file"),
@@ -151,7 +151,7 @@ _FLAGS = (
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | str:
-    """What was asked for, by `setting`; or the text that was asked for. Raises UsageError."""
+    """The options by `setting`, or the text to print (--help, --version). Raises UsageError."""
     options: dict[str, Any] = {}
     flags = {flag.name: flag for flag in _FLAGS}
     for name, text in _split(argv):

@@ -1,10 +1,10 @@
 """One client's HTTP: bytes in, requests out; responses in, bytes out. No sockets.
 
-h11 is the protocol: `incoming` asks it what the peer has sent, `outgoing` has it write what
-is answered, and its states are those of the conversation. Here is what it does not know:
-limits of time, whose turn it is, and the end of a connection that refuses something: the
-answer goes out, what still comes in is read and thrown away for a while, so that a client in
-the middle of an upload gets to read the answer (RFC 9112, 9.6).
+h11 implements the protocol: `incoming` has it parse what the peer sends, `outgoing` has it
+write the responses. This module adds what h11 does not do: timeouts, fairness between clients,
+and closing a connection after a refusal. The response is sent, and for a while all further
+input is read and discarded, so that a client in the middle of an upload gets to read the
+response (RFC 9112, 9.6).
 
 The time is an argument.
 """
@@ -64,7 +64,7 @@ _BEGINNING = {
     Event.HEAD_ENDED: State.HANDED,
     Event.ANSWERED: State.RESPONDING,
 }
-# A missing cell is a bug of the caller, and raises.
+# A transition that is not listed is a bug in the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.FRESH: _BEGINNING,
     State.IDLE: _BEGINNING,
@@ -155,15 +155,15 @@ class HttpConnection:
 
     @property
     def topic(self) -> Topic | None:
-        """What the rest of the response waits for, if it does."""
+        """The topic that the rest of the response waits for, None if it waits for nothing."""
         body = self._writer.body
         return body.topic if body is not None else None
 
     @property
     def room(self) -> int:
-        """How many bytes it is of use to read. For none, let the kernel hold the peer back.
+        """How many bytes to read. If 0, read nothing: the kernel then holds the peer back.
 
-        Only a body that was asked for is worth more than the next head.
+        While a body is being read the limit is `max_buffer`, otherwise that of a head.
         """
         if self._reader.ended:
             return 0
@@ -197,10 +197,10 @@ class HttpConnection:
         self._reader.receive(data)
 
     def next_request(self, now: Now) -> Request | None:
-        """The next request whose head, or whose whole body if asked for, is there.
+        """The next request, once its head has arrived (or its whole body, after `read_body`).
 
-        None: there is none yet; ask again when more has arrived or a response is through.
-        A bad request answers itself: there is never another one after it.
+        None if there is none yet: ask again when more has arrived or a response is complete.
+        A bad request is refused here, and no other request follows it.
         """
         try:
             if self._state in _BEFORE:
@@ -222,9 +222,9 @@ class HttpConnection:
         self._begin_body(None)
 
     def next_piece(self, room: int, now: Now) -> bytes | memoryview | None:
-        """Of a streamed body: up to about `room` bytes, empty for none yet, None at the end.
+        """The next bytes of a streamed body, at most `room`; empty for none yet, None at the end.
 
-        A bad body answers itself; then the state is not STREAMING any more.
+        A bad body is refused here; the state is then no longer STREAMING.
         """
         if self._state is not State.STREAMING:
             return b""

@@ -1,26 +1,25 @@
-"""The gate: what h11 is not to see, and what it would let through. It reads and never rewrites.
+"""The gate: refuses bad input, most of which h11 would accept. It reads and never rewrites.
 
-h11 parses what it is given and is lenient where the standard allows it to be. A server that
-runs what it is sent had better be strict: whatever two readers could understand differently
-(RFC 9112, 11.2) is refused, and after a refusal nothing more of that connection is read as
-a request. The rules:
+h11 is lenient where the standard allows it. A server that runs what it receives should be strict:
+whatever two parsers could interpret differently (RFC 9112, 11.2) is refused. After a refusal,
+nothing more from that connection is parsed as a request. The rules:
 
 - a request line of at most 8 KB (414), a head of at most 16 KB and 100 headers (431);
 - lines end in CR LF; no bare LF, no bare CR, no folded line, no control byte in a header;
 - the method is a token, CONNECT is 405, the version is 1.0 or 1.1 (505 for others);
 - the target is a path and a query in the characters of RFC 3986, with no NUL, CR or LF encoded
-  in the path; or such a one behind `http://` and the very Host (RFC 9112, 3.2.2);
+  in the path; or the same after `http://` and the value of Host (RFC 9112, 3.2.2);
 - Host exactly once under 1.1, at most once under 1.0, and a host and port (RFC 9110, 7.2);
 - Content-Length at most once, digits only; never together with Transfer-Encoding;
 - Transfer-Encoding only under 1.1, and only `chunked` (501 for other codings);
 - headers that decide something (Authorization, Content-Type, Expect, …) at most once;
-- a chunk's line is a size and well formed extensions of at most 1 KB, trailers are headers,
-  may not pretend to frame the message, are limited like a head and then ignored;
-- what chunks cost beyond their content is limited like content.
+- a chunk line is a size and well-formed extensions, at most 1 KB; trailers are well-formed
+  fields other than framing fields, are limited like a head, and are then ignored;
+- the overhead of chunk lines is limited too.
 
-A head is judged before h11 parses it, in the order of its bytes, so that the outcome does not
-depend on how they were split on their way. Of a chunked body that is judged which h11 has
-consumed, before anybody is given its content.
+A head is checked before h11 parses it, in the order of its bytes, so that the outcome does not
+depend on how they were split in transit. A chunked body is checked after h11 has consumed it,
+before its content is passed on.
 """
 
 import re
@@ -296,7 +295,7 @@ class ChunkGate:
 
     def _check_overhead(self, length: int) -> None:
         self._overhead += length
-        # A body that is handed on may be of any length, and then so may its lines be.
+        # A streamed body may have any length, so the limit grows with its content.
         content = self._content if self._limit is None else 0
         if self._overhead > self._settings.max_body + content:
             raise RefusedError(413, "a body that is mostly chunk lines")

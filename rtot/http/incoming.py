@@ -66,7 +66,7 @@ class RequestReader:
     def conversation(self) -> h11.Connection:
         """The h11 connection; a new one for an idle client."""
         if self._conversation is None:
-            # Sizes are the gate's: what h11 finds too long depends on how it was split.
+            # The gate limits sizes: with h11, the result depends on how the bytes were split.
             self._conversation = h11.Connection(h11.SERVER, max_incomplete_event_size=sys.maxsize)
         return self._conversation
 

@@ -40,10 +40,10 @@ def parse_list(text: str) -> list[Element]:
 
 
 def quality(accept: str | None, kind: str) -> tuple[float, int]:
-    """How much a media type is wanted (RFC 9110, 12.5.1): its weight, 0 for not at all.
+    """The weight of a media type in Accept (RFC 9110, 12.5.1), 0 if it is not acceptable.
 
-    And how exactly it is named: 2 as it is, 1 by its kind, 0 by `*/*` or by there being no
-    Accept. The most exact range decides.
+    And the specificity of the media range that matched: 2 for the type itself, 1 for `type/*`, 0
+    for `*/*` or without Accept. The most specific range decides.
     """
     if accept is None or not accept.strip():
         return 1.0, 0

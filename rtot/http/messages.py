@@ -12,13 +12,13 @@ from rtot.storage import FileSpan
 
 Header = tuple[str, str]
 Headers = tuple[Header, ...]
-# What a body waits for: a number that only those who make bodies understand.
+# What a body waits for: a number that only the code that creates bodies interprets.
 Topic = int
 
 
 class Request(NamedTuple):
-    """One request (RFC 9110). The names of its headers are lower case, the lines of one that
-    came in several are joined by commas (RFC 9110, 5.2).
+    """One request (RFC 9110). Header names are in lower case; several field lines with the same
+    name are joined by commas (RFC 9110, 5.2).
 
     `content_length` is the declared one, None for none or a chunked body. `body` is None as
     long as the request has a body that was not read: only its head can be judged then.
@@ -69,8 +69,8 @@ class Body(Protocol):
     def pull(self, limit: int) -> bytes | FileSpan | End | None:
         """The next at most `limit` bytes.
 
-        None: nothing yet, pull again when there is news of the topic. Empty bytes: nothing
-        so far, but pull again without waiting, there was much to look through.
+        None: nothing yet; pull again when the topic has changed. Empty bytes: nothing so far,
+        but pull again without waiting; the body stopped only to let others have their turn.
         """
 
 

@@ -1,7 +1,7 @@
 """The sending half of a connection: a response into bytes, by h11, as the peer takes them.
 
-No more is pulled than the peer is likely to take soon: what is pulled ahead of a client that
-does not read is memory that many such clients cost.
+No more is pulled than the peer is likely to take soon. Data that was pulled for a client that
+does not read stays in memory, and there may be many such clients.
 """
 
 from typing import cast
@@ -63,7 +63,7 @@ class ResponseWriter:
         """Send the head, and as much of the body as there is now.
 
         A body that turns out to be short is sent with its length; one without a length is
-        chunked, or under HTTP/1.0 ends with the connection. `last`: so does the connection.
+        chunked, or under HTTP/1.0 ends with the connection. `last`: close the connection after it.
         """
         body = response.body
         self.yielded = False

@@ -12,8 +12,8 @@ class UnsatisfiableError(Exception):
 def parse_range(text: str, size: int) -> tuple[int, int] | None:
     """Start and end (exclusive) of the one range that is asked for.
 
-    None for what a server may ignore, and this one does: several ranges, other units,
-    malformed ones. Raises UnsatisfiableError for a range of no byte.
+    None for a Range that a server may ignore, as this one does: several ranges, other units, a
+    malformed value. Raises UnsatisfiableError for a range that contains no byte.
     """
     found = re.fullmatch(_SPECIFIER, text)
     if found is None:

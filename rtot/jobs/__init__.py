@@ -1,1 +1,1 @@
-"""The job table and its parts. It decides, and does nothing itself. No HTTP, no processes."""
+"""The job table and its parts. They decide what to do; `loop` does it. No HTTP, no processes."""

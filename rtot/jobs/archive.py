@@ -1,7 +1,7 @@
 """Where complete jobs are kept: in memory here, or behind the same protocol in a database.
 
-An archive is asked for one job, for a page of those that are meant, for the job of an
-idempotency key and for the oldest. It is never walked from end to end: there may be a million.
+An archive returns a job by id or by idempotency key, the oldest job, or a page of the jobs that
+match a selection. It never returns all jobs at once: there may be a million.
 """
 
 import bisect
@@ -32,9 +32,9 @@ class Archive(Protocol):
         """The job of that id."""
 
     def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
-        """At most `limit` of the jobs that are meant, with an id of at least `first`.
+        """At most `limit` of the jobs that match `selection`, with an id of at least `first`.
 
-        At most `look` jobs are looked at, so that a page may be short and not the last.
+        At most `look` jobs are examined, so a page may be short without being the last one.
         """
 
     def by_key(self, key: str) -> Job | None:
@@ -44,7 +44,7 @@ class Archive(Protocol):
         """The job that was added first, and when."""
 
     def remove(self, job: Job) -> None:
-        """Know it no more, and let what is kept of it go."""
+        """Forget the job, and remove its output."""
 
 
 class JobsById:
@@ -54,7 +54,7 @@ class JobsById:
 
     def __init__(self) -> None:
         self._jobs: dict[int, Job] = {}
-        # In order, those that are gone among them; what is before `_start` is gone too.
+        # In order, including removed jobs. All ids before `_start` are of removed jobs.
         self._ids: list[int] = []
         self._start = 0
 
@@ -122,7 +122,7 @@ class MemoryArchive:
     def __init__(self) -> None:
         self._jobs = JobsById()
         self._keys: dict[str, int] = {}
-        # Who was added, and when; those that are gone among them.
+        # The ids that were added, and when; including jobs that were removed since.
         self._added: deque[int] = deque()
         self._times: deque[float] = deque()
 

@@ -1,7 +1,7 @@
 """What the job table wants done, as data. `children` does it and reports the outcome.
 
-Commands of different kind are never equal, whatever they hold: a test that expects one of
-them must not be content with another.
+Commands of different kinds are never equal, even if their fields are. A test that expects one
+kind must fail if it gets another.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rtot.jobs.stop import Signal, Survey
 
 @dataclass(frozen=True, slots=True)
 class FindHolders:
-    """Name who holds the job's outputs; the outcome is `holders_found`."""
+    """Find the processes that hold the job's outputs; the outcome is `holders_found`."""
 
     job_id: int
 

@@ -1,4 +1,4 @@
-"""The ends of jobs that are under way. Several of one job may be, and each has its deadlines."""
+"""The stops in progress. A job may have several at a time, each with its own deadlines."""
 
 from signal import Signals
 
@@ -10,9 +10,8 @@ from rtot.jobs.stop import Scope, Signal, Stop, Survey
 class Endings:
     """Stops that are not over.
 
-    The owner has their commands carried out, tells each stop what was `delivered` and here
-    what was `surveyed`, and calls `expire` at `next_deadline`. That a stop is over is said
-    once.
+    The owner carries out their commands. It reports a Signal with `Stop.delivered`, a Survey with
+    `surveyed` here, and calls `expire` at `next_deadline`. The end of each stop is reported once.
     """
 
     __slots__ = ("_deadlines", "_outbox", "_stops")
@@ -44,7 +43,7 @@ class Endings:
         return [stop.job_id for stop in due if self._follow(stop, stop.expire(now))]
 
     def cancel_grace(self, now: float) -> None:
-        """No more grace for anybody."""
+        """End the grace of every stop: send KILL at once."""
         for stop in [stop for stops in self._stops.values() for stop in stops]:
             self._follow(stop, stop.cancel_grace(now))
 
@@ -53,7 +52,7 @@ class Endings:
         return self._deadlines.next()
 
     def _follow(self, stop: Stop, commands: list[Signal | Survey]) -> bool:
-        """Have the stop's commands carried out, and look at it again when it says."""
+        """Queue the stop's commands and its deadline; return whether the stop has just ended."""
         self._outbox.command(*commands)
         if not stop.over:
             self._deadlines.set(stop, stop.due)

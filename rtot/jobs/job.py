@@ -44,7 +44,7 @@ class Event(Enum):
     DRAIN_EXPIRED = auto()
 
 
-# A missing cell is a bug of the caller, and raises.
+# A transition that is not listed is a bug in the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.NEW: {Event.DISPATCHED: State.STARTING, Event.CANCELLED: State.COMPLETE},
     State.STARTING: {

@@ -9,7 +9,7 @@ class KeyConflictError(Exception):
 
 
 class Keys:
-    """Whose key is which: of jobs that are alive here, of others in the archive."""
+    """The job of each key. Keys of live jobs are kept here, all others in the archive."""
 
     __slots__ = ("_alive", "_archive")
 

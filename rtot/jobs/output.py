@@ -1,12 +1,12 @@
 """A job's output: two append-only streams, read at absolute offsets by any number of readers.
 
-Rules. A byte has an offset in its stream and keeps it for good, so a reader is an offset and
-costs nothing. Of each stream the last `memory` bytes at most are held in memory, the rest is
-in a file. What does not fit (the limit of the job, a full disk) is dropped and counted, never
-waited for: a job is not to be stopped by its output. What was dropped has no offset.
+Rules. A byte keeps its offset in its stream for good, so a reader is just an offset and costs
+nothing. At most the last `memory` bytes of each stream are held in memory, the rest is in a
+file. Bytes over the job's limit, or that do not fit on a full disk, are dropped and counted, so
+that a job never blocks on its output. Dropped bytes have no offset.
 
-Beside the streams stands the order of arrival: one record for each piece, with its time and
-both streams' ends, so that the two can be told as one story.
+The order of arrival is stored too: one record for each piece, with its time and the ends of both
+streams, so that the two streams can be shown in one sequence.
 """
 
 import struct
@@ -39,10 +39,10 @@ class UnreadableError(Exception):
 NOTHING_DROPPED = (0, 0)
 
 _RECORD = struct.Struct("<qqq")
-# Pieces of one stream that arrive within this time of each other are told as one, so that
-# a job that writes byte by byte does not cost 24 bytes of record for each.
+# Pieces of one stream that arrive within this many nanoseconds of the first share a record, so
+# that a job that writes byte by byte does not cost a record of 24 bytes for each.
 _TOGETHER = 1_000_000
-# No record tells more than this, so that a reader need not take more at once.
+# No record covers more bytes than this, so that a reader need not take more at once.
 _MOST_TOGETHER = 64 * 1024
 
 
@@ -74,7 +74,7 @@ class _Sequence:
         return kept + len(more)
 
     def append_whole(self, data: bytes, memory: int, create: Callable[[], File]) -> bool:
-        """Keep all of `data` or, where there is no room, nothing; whether it was kept."""
+        """Keep all of `data`, or none of it if there is no room; return whether it was kept."""
         if len(self._tail) + len(data) > memory and not self._flush(create):
             return False
         self._tail += data
@@ -192,7 +192,7 @@ class Output:
 
     @property
     def full(self) -> bool:
-        """Whether the limit, and not the disk, is what makes bytes be dropped."""
+        """Whether the limit is reached. If not, bytes are dropped because the disk is full."""
         return self.out_size + self.err_size >= self._limit
 
     def read(self, stream: Stream, offset: int, limit: int) -> bytes:

@@ -1,9 +1,8 @@
 """The jobs that wait to be started: which is next, and when.
 
-First come, first served. No more than a few may be in their first moments at a time: a
-process that begins takes the processor, and more of them would only get into each other's
-way, while those that have begun to wait for something else are in nobody's. When a job cannot
-be started for want of something, all wait, longer each time.
+First come, first served. Only a few jobs (`max_starting`) may be starting at a time: a new
+process uses the processor at first, so more of them would only slow each other down. When a job
+cannot be started for lack of a resource, all jobs wait, longer after each failure.
 """
 
 from collections import deque
@@ -57,10 +56,10 @@ class Queue:
         self._busy += (after in _BUSY) - (before in _BUSY)
 
     def take(self, now: float) -> Job | None:
-        """The job to be started now, if there is one; report what came of it.
+        """The job to be started now, if there is one; then report the outcome.
 
-        By `started`, and then `ended` once it has; by `put_back`; or not at all, if it
-        cannot be started.
+        Call `started`, and `ended` when the process is gone; or `put_back`; or neither, if the
+        job cannot be started at all.
         """
         if self._busy >= self._settings.max_running:
             return None
@@ -75,7 +74,7 @@ class Queue:
         return None
 
     def next_time(self) -> float | None:
-        """When to `take` next; None for not before something else has happened."""
+        """When to call `take` next; None if something else has to change first."""
         if not self._queued or self._busy >= self._settings.max_running:
             return None
         if len(self._starting) < self._settings.max_starting:

@@ -6,7 +6,7 @@ from rtot.jobs.job import SHOWN, Job
 
 
 class Selection(NamedTuple):
-    """Jobs in this state, as the world is told it, that have all of these labels."""
+    """Jobs in this state, as clients see it, that have all of these labels."""
 
     state: str | None = None
     labels: frozenset[str] = frozenset()

@@ -29,12 +29,12 @@ class Event(Enum):
     __hash__ = object.__hash__
 
     END_ASKED = auto()
-    """And something is pending."""
+    """The sender has ended it while bytes are pending."""
     CLOSED = auto()
     """All is written, or nobody reads it."""
 
 
-# A missing cell is a bug of the caller, and raises.
+# A transition that is not listed is a bug in the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.OPEN: {Event.END_ASKED: State.ENDING, Event.CLOSED: State.CLOSED},
     State.ENDING: {Event.CLOSED: State.CLOSED},
@@ -101,8 +101,8 @@ class Stdin:
 class Inputs:
     """The stdins of running jobs, by the id of the job.
 
-    What people send comes in by `write` and `end`, what the pipe did by `written` and
-    `broken`, of which one that is not there is no error.
+    `write` and `end` take what clients send. `written` and `broken` report what the pipe did;
+    they ignore a job that has no stdin any more.
     """
 
     __slots__ = ("_outbox", "_stdins")

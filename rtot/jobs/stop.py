@@ -1,10 +1,10 @@
 """The order in which a job is ended: one machine for kill, DELETE, timeout and shutdown.
 
-The signal asked for goes to every process of the job. Who is still there when the grace is
-over gets KILL, the leader first and a moment later everybody: a launcher's helper that sees
-its child die has its chance to clean up. Descendants are nobody's children, so that they are
-gone is not told but has to be looked for; the looking costs a walk of /proc, is done at
-growing intervals, and only while a job is being ended.
+The requested signal goes to every process of the job. When the grace is over, KILL goes to the
+leader first, and a moment later to all processes that are left, so that a launcher's helper
+that sees its child die can clean up. The server is not the parent of most of these processes,
+so it is not told when they exit and has to look for them. That costs a walk of /proc. It is done
+at growing intervals, and only while a job is being ended.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from signal import Signals
 
 # Between KILL to the leader and KILL to all that is left.
 MOMENT = 0.2
-# How long the dead may take to go away (uninterruptible sleep) before they count as surviving.
+# How long killed processes may take to exit (uninterruptible sleep) before they are `surviving`.
 REAP = 1.0
 _FIRST_LOOK = 0.01
 _LONGEST_LOOK = 0.25
@@ -44,7 +44,7 @@ class Event(Enum):
     NONE_LEFT = auto()
 
 
-# A missing cell means that the event has no effect in that phase.
+# An event that is not listed for a phase has no effect in it.
 TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
     Phase.NOTIFIED: {
         Event.MOMENT_OVER: Phase.SURVIVED,
@@ -99,7 +99,7 @@ class Stop:
 
     The owner carries out `begin`'s commands at once, calls `expire` when `due` has come,
     `surveyed` with the outcome of every Survey, and `delivered` with that of every Signal;
-    all but the last may answer further commands. `over` tells when there is nothing left to do.
+    all but `delivered` may return more commands. `over` is True when nothing is left to do.
     """
 
     __slots__ = (
@@ -127,7 +127,7 @@ class Stop:
     ) -> None:
         """`pid` is the leader's, dead or alive.
 
-        `grace` in seconds; None: the signal is a message, nobody is killed for surviving it.
+        `grace` in seconds; None: only deliver the signal, and do not KILL survivors.
         """
         self.job_id = job_id
         self.pid = pid

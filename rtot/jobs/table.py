@@ -1,9 +1,9 @@
 """The job table: every job, the queue, every deadline, and what should happen next.
 
-It decides and does nothing. What the world did comes in as facts (`started`, `output`,
-`exited`), what people want as calls (`submit`, `forget`, `kill`), and what the world should
-do goes out as commands that are data (`Signal`, `Survey`, …). Time is an argument. A fact
-about a job that nobody knows any more is no error: the world is slower than a DELETE.
+It makes decisions and does not carry them out. Events are reported to it (`started`,
+`output_received`, `exited`), requests are calls (`submit`, `forget`, `kill`), and what should be
+done is returned as commands, which are data (`Signal`, `Survey`, …). The time is an argument. An
+event of a job that was forgotten is not an error: it may arrive after a DELETE.
 """
 
 from collections.abc import Mapping
@@ -139,7 +139,7 @@ class JobTable:
         return self._keys.find(key, fingerprint)
 
     def forget(self, job: Job, now: Now, *, tree: bool = True) -> None:
-        """Kill what is left of the job and know it no more."""
+        """Kill what is left of the job and forget it."""
         self._outbox.changed(job.id)
         if job.state is State.COMPLETE:
             self._archive.remove(job)
@@ -225,7 +225,7 @@ class JobTable:
         self._transition(job, Event.REFUSED, now)
 
     def deferred(self, job: Job, failure: str, now: Now) -> None:
-        """The job's process could not be started for want of something that may come back."""
+        """The job's process could not be started for lack of a resource; try again later."""
         if self._queue.put_back(job, now.monotonic):
             self._outbox.command(Report(f"cannot start jobs for now: {failure}"))
         self._transition(job, Event.DEFERRED, now)
@@ -319,8 +319,8 @@ class JobTable:
     def take_job(self, now: Now) -> Job | None:
         """Choose the job that is to be started in this turn, if there is one.
 
-        The outcome is `started`, `not_started` or `deferred`; none for a job that has been
-        ended before it came to that and is not STARTING any more.
+        Report the outcome with `started`, `not_started` or `deferred`; report nothing for a job
+        that was ended in the meantime and is not STARTING any more.
         """
         job = self._queue.take(now.monotonic)
         if job is not None:
@@ -394,7 +394,7 @@ class JobTable:
         return self._endings.begin(job.id, job.pid, signal, grace, scope, now.monotonic)
 
     def _stopped(self, job_id: int) -> None:
-        """A stop is over: nobody waits for who still holds the outputs of a forgotten job."""
+        """A stop is over: close the outputs of a forgotten job, even if they are still held."""
         job = self._forgotten.get(job_id)
         if job is not None and job.state is State.HELD:
             self._outbox.command(CloseOutputs(job_id))

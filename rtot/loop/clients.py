@@ -155,7 +155,7 @@ class Clients:
             self._active[client] = None
 
     def decide(self, now: Now) -> None:
-        """Have what has arrived answered."""
+        """Let the clients that need attention take their next step."""
         for client in list(self._active):
             try:
                 self._advance(client, now)

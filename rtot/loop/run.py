@@ -1,7 +1,7 @@
 """A run: the process of a started job, and the server's ends of its descriptors.
 
-A descriptor is an entry in a list, with the number that it has in the job: so a job may have
-others than stdin, stdout and stderr, or one of them less.
+Descriptors are in a list, each with its number in the job. So a job may have more descriptors
+than stdin, stdout and stderr, or lack one of them.
 """
 
 

@@ -189,7 +189,7 @@ class Server:
         self._clients.wake(self._jobs.take_changes(), now)
 
     def _keep(self) -> None:
-        """Nothing is kept: jobs live in memory. What was decided may be told."""
+        """Make changes durable before they are reported. A no-op: jobs live in memory."""
 
     def _start(self, job: Job) -> None:
         """Start the job that was chosen. That takes a millisecond: no answer waits for it."""

@@ -118,7 +118,7 @@ class Listener:
 
 
 def _identity(path: str) -> tuple[int, int, int]:
-    """Which file it is. The number of an inode is given again at once; its time is not."""
+    """Identify the file. An inode number may be reused at once, so mtime is included."""
     status = os.lstat(path)
     return status.st_dev, status.st_ino, status.st_mtime_ns
 

@@ -4,11 +4,11 @@ A job's processes are its leader (a session and group of its own) and whatever d
 it. Who left the group is found by three marks: being a child of one that was found, being in
 the leader's session, and the two variables in /proc/PID/environ that every descendant
 inherits and that name this server and this job (proc(5)). /proc is walked only when
-something is to be signalled or named.
+processes have to be signalled or named.
 
-A pid is only ever signalled while something pins it: the leader until it is reaped, all
-others through a pidfd opened before they are looked at a second time (pidfd_open(2)). So
-nothing hangs on the moment of the reaping, and one wait4(2) tells of an exit and ends it.
+A signal never goes to a reused pid. The leader's pid stays valid until it is reaped. For all
+others a pidfd is opened, and then the process is checked again (pidfd_open(2)). So it does not
+matter when a process is reaped, and one wait4(2) both reports an exit and reaps the process.
 """
 
 import contextlib
@@ -78,7 +78,7 @@ class Exit(NamedTuple):
 
 
 class Target(NamedTuple):
-    """The processes of a job that `scope` says. `pid` is the leader's, who may be gone."""
+    """The processes of a job within `scope`. `pid` is the leader's; it may have exited."""
 
     job_id: int
     pid: int
@@ -151,7 +151,7 @@ class Processes:
         cwd: str | None,
         pipes: Sequence[Pipe],
     ) -> int:
-        """Start argv[0] in a session of its own, at the other ends of the pipes: its pid.
+        """Start argv[0] in a new session, connected to the pipes, and return its pid.
 
         It is looked for in PATH if it has no slash. The process's ends are closed then.
 
@@ -341,7 +341,7 @@ def close_all_on_exec() -> None:
 
 
 def _refusal(error: OSError, what: str) -> NotStartedError | TryLaterError:
-    """Why it could not be done; and whether later it could."""
+    """The exception for `error`: TryLaterError if it may work later."""
     if error.errno in _PASSING:
         return TryLaterError(reason(error))
     return NotStartedError(f"{what}: {reason(error)}")

@@ -21,8 +21,8 @@ def is_secret(text: str) -> bool:
 def read_secrets(path: str) -> tuple[bytes, ...]:
     """The secrets in the file, at least one. Raises SecretFileError.
 
-    Nobody but its owner may read it, or if root owns it also its group: so are files for a
-    service, and the credentials that systemd passes.
+    Only its owner may read it. If root owns it, its group may too, as is usual for the files of a
+    service and for credentials that systemd passes.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

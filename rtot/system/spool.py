@@ -9,10 +9,9 @@ next server removes it.
 A script has a file of its own from its submission to its job's end, and no other script ever
 gets that file: a process that a job has left behind may open its script at any time.
 
-Output files are named, not unlinked: an unlinked file costs a descriptor for as long as it
-is kept, jobs are kept until somebody deletes them, and a machine's limit of descriptors
-must not be a limit of memory. A finished job's file is closed, and a few that are being
-read are kept open.
+Output files keep their names. An unlinked file would need an open descriptor for as long as its
+job is kept, so the limit on open files would limit the number of complete jobs. The file of a
+complete job is closed; a few that are being read are kept open.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """What a service manager is told (sd_notify(3)): ready, reloading, ending, still alive.
 
 Datagrams to the socket that it named in the environment; without one nothing is sent. The
-watchdog is fed by the loop, so that it tells of a loop that goes round and of nothing else.
+watchdog is fed by the loop, so it only shows that the loop is running.
 """
 
 import contextlib

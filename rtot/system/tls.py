@@ -35,7 +35,7 @@ class Tls:
         self._context = self._load()
 
     def reload(self) -> str | None:
-        """Read the files again; what is wrong with them, and then all stays as it was."""
+        """Read the files again. On failure, keep the old certificates and return the reason."""
         try:
             self._context = self._load()
         except TlsError as error:
@@ -105,8 +105,8 @@ class TlsSocket(ClientSocket):
     def send(self, pieces: list[bytes | FileSpan]) -> int | None:
         """Encrypt and send of the pieces what the kernel takes; as for any socket.
 
-        What was refused for want of room has to be offered again, and more may follow it:
-        so it is with pieces, of which the first stays the first until it is taken.
+        After a send for which there was no room, OpenSSL needs the same bytes again, and more may
+        follow them. Callers do that: the first piece stays the first until it is taken.
         """
         try:
             return self._tls.send(_beginning(pieces))
