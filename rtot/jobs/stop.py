@@ -44,7 +44,8 @@ class Event(Enum):
     NONE_LEFT = auto()
 
 
-# An event that is not listed for a phase has no effect in it.
+# A transition that is not listed is a bug in the caller, and raises. One that leads to the same
+# phase has no effect: KILL was sent already, or a second survey was under way.
 TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
     Phase.NOTIFIED: {
         Event.MOMENT_OVER: Phase.SURVIVED,
@@ -63,10 +64,11 @@ TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
     },
     Phase.ALL_KILLED: {
         Event.REAP_OVER: Phase.SURVIVED,
+        Event.GRACE_CANCELLED: Phase.ALL_KILLED,
         Event.NONE_LEFT: Phase.GONE,
     },
-    Phase.GONE: {},
-    Phase.SURVIVED: {},
+    Phase.GONE: {Event.GRACE_CANCELLED: Phase.GONE, Event.NONE_LEFT: Phase.GONE},
+    Phase.SURVIVED: {Event.GRACE_CANCELLED: Phase.SURVIVED, Event.NONE_LEFT: Phase.SURVIVED},
 }
 
 _CLOCK_EVENT = {
@@ -188,10 +190,13 @@ class Stop:
         return []
 
     def _advance(self, event: Event, now: float) -> list[Signal | Survey]:
-        phase = TRANSITIONS[self._phase].get(event)
+        before = self._phase
+        phase = TRANSITIONS[before].get(event)
         if phase is None:
-            return []
+            raise AssertionError(f"{event.name} of a stop that is {before.name}")
         self._phase = phase
+        if phase is before:
+            return []
         match phase:
             case Phase.LEADER_KILLED:
                 self._deadline = now + MOMENT

@@ -29,9 +29,9 @@ TABLE = drawn(
 NOTIFIED      -             SURVIVED    -         ALL_KILLED      GONE
 ASKED         LEADER_KILLED -           -         ALL_KILLED      GONE
 LEADER_KILLED -             ALL_KILLED  -         ALL_KILLED      GONE
-ALL_KILLED    -             -           SURVIVED  -               GONE
-GONE          -             -           -         -               -
-SURVIVED      -             -           -         -               -
+ALL_KILLED    -             -           SURVIVED  ALL_KILLED      GONE
+GONE          -             -           -         GONE            GONE
+SURVIVED      -             -           -         SURVIVED        SURVIVED
 """,
     Phase,
     Event,
@@ -168,3 +168,18 @@ def test_moments_are_counted_from_when_they_begin() -> None:
     while not (commands := s.expire(s.due)) or isinstance(commands[0], Survey):
         assert s.due <= 1005.0 + MOMENT
     assert commands == [Signal(s, KILL, Scope.TREE)]
+
+
+def test_a_survey_that_comes_late_has_no_effect() -> None:
+    s = stop()
+    assert s.surveyed({}, 1.0) == s.surveyed({}, 1.1) == s.cancel_grace(1.2) == []
+    assert s.over
+
+
+def test_a_stop_that_is_over_does_not_expire() -> None:
+    s = stop()
+    s.surveyed({}, 1.0)
+    with pytest.raises(KeyError):
+        s.expire(99.0)
+    with pytest.raises(AssertionError, match="GRACE_OVER of a stop that is GONE"):
+        s._advance(Event.GRACE_OVER, 99.0)
