@@ -49,7 +49,7 @@ What happens to `POST /jobs`:
 
 `GET /jobs/ID/out?follow`:
 
-    3  `reading.out` answers with an `OutputBody` that has no end yet.
+    3  `reading.get_out` answers with an `OutputBody` that has no end yet.
     6  The connection pulls the body. It returns the bytes so far, and then None (*nothing
        yet*). The exchange's topic is the job, and `Clients` remembers who watches it.
     1  In a later turn the job writes: `Children.read_output`, `JobTable.output_received`.

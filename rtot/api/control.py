@@ -4,9 +4,9 @@ from signal import Signals
 
 from rtot.api.answers import Answer, Ask, RefusalError, Upload, json, no_content
 from rtot.api.job_json import DEFAULT_FIELDS
-from rtot.api.listing import asked_selection, matching
+from rtot.api.listing import asked_selection, iter_matching
 from rtot.api.parameters import CLOSE, GRACE, SIGNAL, TIMEOUT_AFTER, TREE
-from rtot.api.reading import existing, parse_job_id, show_job
+from rtot.api.reading import parse_job_id, require_job, show_job
 from rtot.api.waits import StopWait, receipt
 from rtot.clock import Now
 from rtot.config import Settings
@@ -50,7 +50,7 @@ def set_timeout(ask: Ask) -> Answer:
 
 def write_stdin(ask: Ask) -> Answer:
     """Hand the body to the job's stdin."""
-    job = existing(ask)
+    job = require_job(ask)
     if not job.options.stdin_open or job.over:
         raise RefusalError(upload_refused(job.id, 0))
     return Upload(job.id, ask.query.get(CLOSE, False))
@@ -75,7 +75,7 @@ def end_lease(job_id: int, jobs: JobTable, settings: Settings, now: Now) -> None
         jobs.kill(job, now, Signals.SIGTERM, settings.grace)
 
 
-def forget(ask: Ask) -> Answer:
+def delete_job(ask: Ask) -> Answer:
     """Kill the job and forget it."""
     job = ask.jobs.get(parse_job_id(ask.word))
     if job is None:
@@ -84,9 +84,9 @@ def forget(ask: Ask) -> Answer:
     return no_content()
 
 
-def forget_many(ask: Ask) -> Answer:
+def delete_jobs(ask: Ask) -> Answer:
     """Kill and forget all jobs that match the query."""
-    for job in matching(ask.jobs, asked_selection(ask)):
+    for job in iter_matching(ask.jobs, asked_selection(ask)):
         ask.jobs.forget(job, ask.now)
     return no_content()
 
@@ -98,7 +98,7 @@ def end_server(ask: Ask) -> Answer:
 
 
 def _unfinished(ask: Ask) -> Job:
-    job = existing(ask)
+    job = require_job(ask)
     if job.over:
         raise RefusalError(error(409, "job is complete", f"job {job.id} has ended already"))
     return job

@@ -62,8 +62,8 @@ class Listing(NamedTuple):
     def pending(self, until_all: bool) -> set[int]:
         """The jobs that are to be waited for until all, or until any of them, are complete."""
         jobs, selection, first = self.jobs, self.selection, self.first
-        pending = {j.id for j in jobs.unfinished() if j.id >= first and selection.takes(j)}
-        if not until_all and any(j.over for j in matching(jobs, selection, first)):
+        pending = {j.id for j in jobs.unfinished() if j.id >= first and selection.matches(j)}
+        if not until_all and any(j.over for j in iter_matching(jobs, selection, first)):
             pending.clear()
         return pending
 
@@ -99,7 +99,7 @@ def json_array(
     yield (b"" if before == b"," else before) + b"]}\n"
 
 
-def matching(jobs: JobTable, selection: Selection, first: int = 0) -> Iterator[Job]:
+def iter_matching(jobs: JobTable, selection: Selection, first: int = 0) -> Iterator[Job]:
     """Every job that matches the selection, from the id `first` on."""
     at: int | None = first
     while at is not None:
@@ -116,7 +116,7 @@ def _chosen(jobs: JobTable, selection: Selection, first: int) -> Iterator[Job | 
         page = jobs.page(selection, at, _LOOK, _LOOK)
         for job in page.jobs:
             # While the page is told, jobs may be forgotten and change their state.
-            if job.id <= last and jobs.get(job.id) is job and selection.takes(job):
+            if job.id <= last and jobs.get(job.id) is job and selection.matches(job):
                 yield job
         at = page.next
         if at is not None:

@@ -28,7 +28,7 @@ _LONGEST_NUMBER = 18
 _NO_JOBS = '{"jobs":[]}\n'
 
 
-def show(ask: Ask) -> Answer:
+def get_job(ask: Ask) -> Answer:
     """A job, after a wait if one was requested."""
     jobs = ask.jobs
     fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
@@ -69,12 +69,12 @@ def show_job(
     )
 
 
-def out(ask: Ask) -> Answer:
+def get_out(ask: Ask) -> Answer:
     """The job's stdout."""
     return _output(ask, Stream.OUT)
 
 
-def err(ask: Ask) -> Answer:
+def get_err(ask: Ask) -> Answer:
     """The job's stderr."""
     return _output(ask, Stream.ERR)
 
@@ -89,7 +89,7 @@ def _output(ask: Ask, stream: Stream) -> Answer:
     if fail and request.http_1_0:
         # An HTTP/1.0 body ends with the connection, so a truncated one would look complete.
         raise BadParameterError("fail", "needs HTTP/1.1")
-    job = existing(ask)
+    job = require_job(ask)
     size = job.output.size(stream)
     ended: Headers = ((EXIT, exit_field(job)),) if job.over else ()
     headers: Headers = (TEXT_TYPE, ("Accept-Ranges", "bytes"), *ended)
@@ -120,11 +120,11 @@ def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
     return parse_range(text, size)
 
 
-def events(ask: Ask) -> Answer:
+def get_events(ask: Ask) -> Answer:
     """The job's events, in the format that the client prefers."""
     headers = ask.request.headers
     follow = ask.query.get(FOLLOW, False)
-    job = existing(ask)
+    job = require_job(ask)
     last = headers.get("last-event-id")
     try:
         position = Position.parse(last) if last else Position()
@@ -156,7 +156,7 @@ def parse_job_id(text: str) -> int:
     return int(text)
 
 
-def existing(ask: Ask) -> Job:
+def require_job(ask: Ask) -> Job:
     """The job in the path, or a refusal."""
     job_id = parse_job_id(ask.word)
     job = ask.jobs.get(job_id)

@@ -263,7 +263,7 @@ class HttpConnection:
         self._reader.stop()
         self.respond(refusal, now)
 
-    def shorten(self, now: Now) -> None:
+    def shorten_deadline(self, now: Now) -> None:
         """Allow the connection only a short time from now, because there are too many."""
         self.deadline = now.monotonic + self._settings.linger_timeout
 

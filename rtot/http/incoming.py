@@ -36,7 +36,7 @@ class RequestReader:
         "_settings",
         "_yielded",
         "body_ended",
-        "deaf",
+        "discarding",
         "ended",
         "held",
     )
@@ -59,7 +59,7 @@ class RequestReader:
         """Whether all of the request was read."""
         # Whether the last look at a body stopped only to let others have their turn.
         self._yielded = False
-        self.deaf = False
+        self.discarding = False
         """Whether what arrives is thrown away."""
 
     @property
@@ -84,7 +84,7 @@ class RequestReader:
         """The peer sent `data`; empty: it will send no more."""
         if not data:
             self.ended = True
-        elif self.deaf:
+        elif self.discarding:
             return
         self.held += len(data)
         if data or self._conversation is not None:
@@ -92,7 +92,7 @@ class RequestReader:
 
     def stop(self) -> None:
         """Discard what has arrived and what will arrive."""
-        self.deaf = True
+        self.discarding = True
         self.held = 0
         self._rest = _NOTHING
         self._content = None

@@ -98,7 +98,7 @@ class JobsById:
             if len(found) == limit or not look:
                 return Page(found, job.id)
             look -= 1
-            if selection.takes(job):
+            if selection.matches(job):
                 found.append(job)
         return Page(found, None)
 

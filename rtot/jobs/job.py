@@ -188,7 +188,7 @@ class Job:
         return bool(self.failure) or self.status != 0
 
 
-def own_reason(job: Job) -> Reason:
+def reason_of_exit(job: Job) -> Reason:
     """Why a job is complete if nobody has ended it."""
     if job.failure:
         return Reason.NOT_STARTED

@@ -11,7 +11,7 @@ class Selection(NamedTuple):
     state: str | None = None
     labels: frozenset[str] = frozenset()
 
-    def takes(self, job: Job) -> bool:
+    def matches(self, job: Job) -> bool:
         if self.state is not None and SHOWN[job.state] != self.state:
             return False
         return not self.labels or self.labels <= set(job.options.labels)

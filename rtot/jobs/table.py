@@ -28,7 +28,7 @@ from rtot.jobs.job import (
     Running,
     State,
     Usage,
-    own_reason,
+    reason_of_exit,
 )
 from rtot.jobs.keys import Keys
 from rtot.jobs.output import Output, Stream
@@ -357,7 +357,7 @@ class JobTable:
         job.complete = now.wall
         self._storage.remove_script(job.id)
         if job.reason is None:
-            job.reason = own_reason(job)
+            job.reason = reason_of_exit(job)
         elif not job.start:
             job.failure = "killed before it was started"
 

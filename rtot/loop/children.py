@@ -70,7 +70,7 @@ class Children:
 
     def begin_turn(self) -> None:
         """Forget what was read of /proc in earlier turns."""
-        self._processes.look_again()
+        self._processes.drop_census()
 
     def read_output(self, output: Descriptor, now: Now, *, to_the_end: bool = False) -> None:
         """Read what is there. With `to_the_end`, read until the pipe is empty or at its end."""

@@ -95,7 +95,7 @@ class Clients:
                     self._drop(client, now)
                     continue
                 client.http.refuse(503, "too many connections", now)
-                client.http.shorten(now)
+                client.http.shorten_deadline(now)
                 self._active[client] = None
             try:
                 self._end_turn(client, now)
@@ -129,7 +129,7 @@ class Clients:
             self._active[client] = None
             return
         if client.socket.failure:
-            self._log.rarely(now, "no TLS", peer=client.peer, error=client.socket.failure)
+            self._log.warn_rarely(now, "no TLS", peer=client.peer, error=client.socket.failure)
         if not data and (client.waits or client.socket.handshaking or client.http.unused):
             # There is no request, or nobody left to read its response.
             self._drop(client, now)

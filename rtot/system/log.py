@@ -78,7 +78,7 @@ class Log:
     def warning(self, now: Now, message: str, **pairs: str | int | float) -> None:
         self._add(now, "warning", message, **pairs)
 
-    def rarely(self, now: Now, message: str, **pairs: str | int | float) -> None:
+    def warn_rarely(self, now: Now, message: str, **pairs: str | int | float) -> None:
         """A warning that anybody can cause without a secret: a few, then one a second.
 
         The next one tells how many were withheld.
@@ -138,7 +138,7 @@ class Log:
         A lack of memory is no bug, and no time to format a traceback.
         """
         if isinstance(failure, MemoryError):
-            self.rarely(now, "out of memory")
+            self.warn_rarely(now, "out of memory")
         elif len(self._lines) >= _MOST_PENDING:
             self._dropped += 1
         else:

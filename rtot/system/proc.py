@@ -38,7 +38,7 @@ class Census:
         self.sessions: dict[int, list[Process]] = {}
         self.jobs: dict[str, list[Process]] = {}
         for name in os.listdir("/proc"):
-            process = inspect(int(name)) if name.isdigit() else None
+            process = read_process(int(name)) if name.isdigit() else None
             if process is None:
                 continue
             self.everyone[process.pid] = process
@@ -49,7 +49,7 @@ class Census:
                 self.jobs.setdefault(process.job, []).append(process)
 
 
-def inspect(pid: int) -> Process | None:
+def read_process(pid: int) -> Process | None:
     """What /proc tells of a process; None if it is gone."""
     try:
         stat = _slurp(f"/proc/{pid}/stat")
@@ -90,7 +90,7 @@ def _slurp(path: str) -> str:
     return data.decode("utf-8", "replace")
 
 
-def holds(pid: int, pipes: set[str]) -> bool:
+def holds_pipe(pid: int, pipes: set[str]) -> bool:
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
             if os.readlink(f"/proc/{pid}/fd/{name}") in pipes:

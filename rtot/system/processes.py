@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rtot.jobs.stop import Scope
-from rtot.system.proc import JOB, SERVER, Census, Process, holds, initial_environ, inspect
+from rtot.system.proc import JOB, SERVER, Census, Process, holds_pipe, initial_environ, read_process
 from rtot.text import reason
 
 READ = 64 * 1024
@@ -164,7 +164,7 @@ class Processes:
         # Where a pipe is stdin, its action comes after this one.
         actions = [(os.POSIX_SPAWN_DUP2, self._devnull, 0)]
         actions += [(os.POSIX_SPAWN_DUP2, pipe.theirs, pipe.number) for pipe in pipes]
-        with contextlib.nullcontext() if cwd is None else self._inside(cwd):
+        with contextlib.nullcontext() if cwd is None else self._working_directory(cwd):
             try:
                 # A launcher is looked for in PATH, a script has a path of its own.
                 spawn = os.posix_spawn if "/" in argv[0] else os.posix_spawnp
@@ -187,7 +187,7 @@ class Processes:
         return pid
 
     @contextlib.contextmanager
-    def _inside(self, cwd: str) -> Iterator[None]:
+    def _working_directory(self, cwd: str) -> Iterator[None]:
         """Change to that directory for a moment. There is only one thread to notice."""
         try:
             os.chdir(cwd)
@@ -218,7 +218,7 @@ class Processes:
                 usage.ru_maxrss * 1024,
             )
 
-    def look_again(self) -> None:
+    def drop_census(self) -> None:
         """Forget what was read of /proc: a new turn has begun."""
         self._census = None
 
@@ -278,7 +278,7 @@ class Processes:
                 pipes.add(os.readlink(f"/proc/self/fd/{fd}"))
         found = {}
         for process in self._walk().everyone.values():
-            if process.pid != os.getpid() and holds(process.pid, pipes):
+            if process.pid != os.getpid() and holds_pipe(process.pid, pipes):
                 found[process.pid] = process.command
         return found
 
@@ -301,7 +301,7 @@ class Processes:
         except OSError:
             return False
         try:
-            now = inspect(target)
+            now = read_process(target)
             if before is None or now is None or now.started != before.started:
                 return False
             signal.pidfd_send_signal(pidfd, number)

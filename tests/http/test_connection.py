@@ -463,7 +463,7 @@ def test_blank_lines_between_requests_are_no_request() -> None:
 def test_who_is_not_wanted_has_only_a_moment() -> None:
     connection = connect()
     connection.refuse(503, "too many connections", at(1))
-    connection.shorten(at(1))
+    connection.shorten_deadline(at(1))
     assert connection.deadline == 1 + SETTINGS.linger_timeout
 
 

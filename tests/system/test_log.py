@@ -92,7 +92,7 @@ def test_what_strangers_cause_is_told_now_and_then() -> None:
                 at(seconds), "192.0.2.1:5", "GET", "/jobs?arg=...", 401, 10, 0.1, anonymous=True
             )
         log.request(at(seconds), "192.0.2.1:5", "GET", "/jobs", 200, 10, 0.1, anonymous=False)
-    log.rarely(at(11), "no TLS", peer="192.0.2.1:5")
+    log.warn_rarely(at(11), "no TLS", peer="192.0.2.1:5")
     log.flush(at(11))
     lines = [json.loads(line) for line in read_all(reader).splitlines()]
     failed = [line for line in lines if line["msg"] == "authentication failed"]

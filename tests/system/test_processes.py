@@ -92,11 +92,11 @@ def test_who_is_found_and_signalled(processes: Processes) -> None:
         assert processes.find(Target(7, pid, scope)) == {pid: "sleep"}
     assert processes.signal([Target(7, pid, Scope.TREE)], [TERM]) == [{pid: "sleep"}]
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    processes.look_again()
+    processes.drop_census()
     # A zombie is nobody's process any more.
     assert processes.find(Target(7, pid, Scope.LEADER)) == {}
     assert (pid, TERM) in [(exit.pid, exit.status) for exit in processes.reap()]
-    processes.look_again()
+    processes.drop_census()
     for scope in Scope:
         assert processes.find(Target(7, pid, scope)) == {}
     assert processes.signal([Target(7, pid, Scope.TREE)], [TERM]) == [{}]
@@ -117,7 +117,7 @@ def test_a_pid_that_is_another_s_by_now_is_spared(processes: Processes) -> None:
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    processes.look_again()
+    processes.drop_census()
     assert not processes._signal_one(pid, 0, TERM)
     processes._leaders.add(pid)
     assert not processes._signal_one(pid, pid, TERM)
