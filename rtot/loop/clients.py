@@ -174,6 +174,13 @@ class Clients:
     def flush(self, now: Now) -> None:
         """Begin the answers that are decided, and send what clients will take."""
         active, self._active = self._active, {}
+        # All begin before one is sent: in a burst the receivers are woken once, and not each.
+        for client in active:
+            if client.exchange is not None and not client.socket.handshaking:
+                try:
+                    client.exchange.begin(now)
+                except Exception as failure:
+                    self._answer_for_bug(client, failure, now)
         for client in active:
             if client not in self._clients:
                 continue
@@ -244,8 +251,6 @@ class Clients:
         if client.socket.handshaking:
             return
         exchange, http = client.exchange, client.http
-        if exchange is not None:
-            exchange.begin(now)
         budget = _SENT_PER_TURN
         while pieces := http.data_to_send(now):
             if budget <= 0:
