@@ -1,12 +1,15 @@
 """`python -m rtot` is `rtot`."""
 
+import gc
 import sys
-
-from rtot.cli.main import main
 
 
 def run() -> None:
     """The console script."""
+    # Imports leave no garbage, and looking for it takes 2 of 37 ms. The loop enables it again.
+    gc.disable()
+    from rtot.cli.main import main
+
     sys.exit(main(sys.argv[1:]))
 
 

@@ -81,6 +81,7 @@ class Server:
         self._notifier.ready(now)
         # Reference counting frees nearly everything. Looking for cycles at every 700th new
         # object (the default) took a tenth of the time.
+        gc.enable()
         gc.freeze()
         gc.set_threshold(_OBJECTS, 10, 10)
         while not self._has_ended(now):
