@@ -243,9 +243,14 @@ class Clients:
         exchange = client.exchange
         assert exchange is not None
         exchange.changed(job_id, now)
-        # If its socket is full, the selector will report when there is room.
-        if exchange.state is not Phase.RESPONDING or not client.interest & _WRITE:
-            self._active[client] = None
+        match exchange.state:
+            case Phase.WAITING:
+                # For other jobs, or for more of this one.
+                return
+            case Phase.RESPONDING if client.interest & _WRITE:
+                # Its socket is full. The selector will report when there is room.
+                return
+        self._active[client] = None
 
     def _send(self, client: Client, now: Now) -> None:
         if client.socket.handshaking:
@@ -324,7 +329,8 @@ class Clients:
 
     def _watch(self, client: Client, topics: tuple[int, ...]) -> None:
         """Let the client be woken when one of these jobs changes, and by no other."""
-        if topics == client.topics:
+        # Thousands may be waited for: not each of them is to be compared in every turn.
+        if topics is client.topics or topics == client.topics:
             return
         for job_id in client.topics:
             watchers = self._watchers[job_id]
