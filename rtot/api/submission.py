@@ -28,6 +28,7 @@ from rtot.jobs.table import ClosingError, JobTable, QueueFullError
 from rtot.storage import StorageError
 
 DEFAULT_SHEBANG = b"#!/bin/bash\n"
+_OPTIONS = frozenset(p.name for p in (ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, LAUNCHER))
 
 
 def submit(ask: Ask) -> Answer:
@@ -50,7 +51,8 @@ def submit(ask: Ask) -> Answer:
 def parse_options(query: Query, settings: Settings) -> Options:
     """What is asked for beyond the script. Raises BadParameterError."""
     default = "default" if settings.launcher("default") is not None else None
-    if not query and default is None:
+    if default is None and query.isdisjoint(_OPTIONS):
+        # Shared by all jobs that ask for nothing.
         return PLAIN
     launcher = query.get(LAUNCHER, default)
     if launcher is not None and settings.launcher(launcher) is None:

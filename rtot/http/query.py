@@ -108,8 +108,9 @@ class Query:
     def __contains__(self, parameter: Parameter[Any]) -> bool:
         return parameter.name in self._values
 
-    def __bool__(self) -> bool:
-        return bool(self._values)
+    def isdisjoint(self, names: frozenset[str]) -> bool:
+        """Whether none of these parameters is given."""
+        return names.isdisjoint(self._values)
 
     def all(self, parameter: Parameter[T]) -> tuple[T, ...]:
         """Every value of a parameter that may be repeated."""

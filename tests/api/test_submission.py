@@ -4,6 +4,7 @@ import pytest
 
 from rtot.api.waits import JobsWait
 from rtot.http.messages import Response
+from rtot.jobs.job import PLAIN
 from tests.api.face import Face, header, value
 
 
@@ -117,3 +118,11 @@ def test_the_length_of_a_key(face: Face) -> None:
 def test_the_length_of_a_label(face: Face) -> None:
     assert face.ask("POST", f"/jobs?label={'l' * 255}", b"echo").status == 201
     assert face.ask("POST", f"/jobs?label={'l' * 256}", b"echo").status == 400
+
+
+@pytest.mark.parametrize("query", ["", "?fields=", "?wait=0&fields=id"])
+def test_jobs_that_ask_for_nothing_share_their_options(face: Face, query: str) -> None:
+    face.answer("POST", f"/jobs{query}", b"echo")
+    job = face.jobs.get(0)
+    assert job is not None
+    assert job.options is PLAIN

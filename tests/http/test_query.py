@@ -23,7 +23,8 @@ def test_values() -> None:
     assert (query.get(NUMBER), query.get(COUNT), query.get(DURATION)) == (12, 1, 60.0)
     assert query.get(CHOICE) == "that"
     assert TEXT in query
-    assert query
+    assert query.isdisjoint(frozenset({"f"}))
+    assert not query.isdisjoint(frozenset({"f", "n"}))
 
 
 def test_what_is_not_given() -> None:
@@ -32,7 +33,7 @@ def test_what_is_not_given() -> None:
     assert query.get(TEXT) is None
     assert query.get(NUMBER, 7) == 7
     assert TEXT not in query
-    assert not query
+    assert query.isdisjoint(frozenset({"t"}))
 
 
 @pytest.mark.parametrize(
