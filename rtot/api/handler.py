@@ -20,7 +20,6 @@ _UNUSED_BODY = 64 * 1024
 _METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 )
-_NO_QUERY = Query("", ())
 _CHALLENGE = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')
 
 
@@ -53,8 +52,7 @@ class Handler:
         if request.method not in _METHODS:
             message = f"{request.method[:200]} is no method of HTTP"
             return Reply(error(501, "not implemented", message), anonymous=True)
-        path, _, query_text = request.target.partition("?")
-        place, word = find(path)
+        place, word = find(request.path)
         denied = _deny_browser(request)
         if denied is None and not place.open:
             denied = self._deny(request, peer, now)
@@ -62,11 +60,11 @@ class Handler:
             return Reply(denied, anonymous=True)
         route = place.routes.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
-            return _no_route(path, place.routes)
+            return _no_route(request.path, place.routes)
         refused = self._refuse_body(request, route)
         if refused is not None:
             return refused
-        query = Query(query_text, route.parameters) if query_text else _NO_QUERY
+        query = Query(request.query, route.parameters)
         ask = Ask(request, word, query, self.jobs, self.settings, self._started, now)
         if request.body is None and route.body is Body.UNUSED:
             return NeedBody(_UNUSED_BODY, lambda _, now: route.call(ask._replace(now=now)))

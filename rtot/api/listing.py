@@ -101,26 +101,30 @@ def json_array(
 
 def iter_matching(jobs: JobTable, selection: Selection, first: int = 0) -> Iterator[Job]:
     """Every job that matches the selection, from the id `first` on."""
+    for page in _pages(jobs, selection, first):
+        yield from page
+
+
+def _pages(jobs: JobTable, selection: Selection, first: int) -> Iterator[list[Job]]:
     at: int | None = first
     while at is not None:
         page = jobs.page(selection, at, _LOOK, _LOOK)
-        yield from page.jobs
+        yield page.jobs
         at = page.next
 
 
 def _chosen(jobs: JobTable, selection: Selection, first: int) -> Iterator[Job | None]:
     """The jobs that were there at the beginning, with a pause (None) between two looks."""
     last = jobs.last_id
-    at: int | None = first
-    while at is not None and at <= last:
-        page = jobs.page(selection, at, _LOOK, _LOOK)
-        for job in page.jobs:
-            # While the page is told, jobs may be forgotten and change their state.
-            if job.id <= last and jobs.get(job.id) is job and selection.matches(job):
-                yield job
-        at = page.next
-        if at is not None:
+    for index, page in enumerate(_pages(jobs, selection, first)):
+        if index:
             yield None
+        for job in page:
+            if job.id > last:
+                return
+            # While the page is told, jobs may be forgotten and change their state.
+            if jobs.get(job.id) is job and selection.matches(job):
+                yield job
 
 
 def _next_page(request: Request, first: int) -> str:

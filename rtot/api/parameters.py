@@ -15,7 +15,7 @@ from rtot.http.query import Parameter, choice, duration, flag, number
 def _parse_env(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals or "\0" in text:
-        raise ValueError("want NAME=VALUE")
+        raise ValueError
     if name.startswith("RTOT_"):
         raise ValueError("names that start with RTOT_ are rtot's own")
     return name, value
@@ -29,13 +29,13 @@ def _parse_argument(text: str) -> str:
 
 def _parse_directory(text: str) -> str:
     if not text.startswith("/") or "\0" in text:
-        raise ValueError("want an absolute path")
+        raise ValueError
     return text
 
 
 def _parse_label(text: str) -> str:
     if not 0 < len(text) <= 255:
-        raise ValueError("want 1 to 255 characters")
+        raise ValueError
     return text
 
 
@@ -58,7 +58,7 @@ def _parse_signal(text: str) -> Signals:
         name = text.upper()
         return Signals[name if name.startswith("SIG") else f"SIG{name}"]
     except (KeyError, ValueError):
-        raise ValueError("want a name such as TERM, or a number") from None
+        raise ValueError from None
 
 
 # Of a job that is submitted.
@@ -87,7 +87,7 @@ FAIL = flag("fail")
 CLOSE = flag("close")
 
 # Of the end of a job.
-SIGNAL = Parameter("signal", "a name, such as TERM, or a number", _parse_signal)
+SIGNAL = Parameter("signal", "a name such as TERM, or a number", _parse_signal)
 GRACE = duration("grace")
 TREE = flag("tree")
 TIMEOUT_AFTER = duration("after")

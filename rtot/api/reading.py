@@ -25,7 +25,6 @@ from rtot.jobs.table import JobTable
 from rtot.text import string
 
 _LONGEST_NUMBER = 18
-_NO_JOBS = '{"jobs":[]}\n'
 
 
 def get_job(ask: Ask) -> Answer:
@@ -34,27 +33,24 @@ def get_job(ask: Ask) -> Answer:
     fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
     wait, headers = asked_wait(ask)
     job_id = parse_job_id(ask.word)
-    job = jobs.get(job_id)
-    if job is None:
-        return json(404, _NO_JOBS)
-    if wait is None or job.over:
-        return show_job(None, job, fields, headers, jobs)
 
     def answer() -> Response:
         job = jobs.get(job_id)
         if job is None:
-            return json(404, _NO_JOBS)
+            return json(404, '{"jobs":[]}\n')
         return show_job(None, job, fields, headers, jobs)
 
-    return JobsWait(jobs, {job_id}, ask.now.monotonic + wait, answer)
+    if wait is not None:
+        job = jobs.get(job_id)
+        if job is not None and not job.over:
+            return JobsWait(jobs, {job_id}, ask.now.monotonic + wait, answer)
+    return answer()
 
 
 def show_job(
     status: int | None, job: Job, fields: tuple[str, ...], headers: Headers, jobs: JobTable
 ) -> Response:
     """The job as JSON. If `status` is None, it is 200 for a complete job and 202 otherwise."""
-    if job.over:
-        headers = (*headers, (EXIT, exit_field(job)))
     try:
         text = whole(job, fields, jobs.script_path(job))
     except UnreadableError:
@@ -62,11 +58,16 @@ def show_job(
         return error(500, "unreadable output", message)
     return Response(
         status or (200 if job.over else 202),
-        (JSON_TYPE, ("Location", f"/jobs/{job.id}"), *headers),
+        (JSON_TYPE, ("Location", f"/jobs/{job.id}"), *headers, *_exit_header(job)),
         JsonBody(json_array(iter([job]), fields, jobs))
         if text is None
         else f'{{"jobs":[{text}]}}\n'.encode(),
     )
+
+
+def _exit_header(job: Job) -> Headers:
+    """Rtot-Exit for a complete job, nothing for any other."""
+    return ((EXIT, exit_field(job)),) if job.over else ()
 
 
 def get_out(ask: Ask) -> Answer:
@@ -91,7 +92,7 @@ def _output(ask: Ask, stream: Stream) -> Answer:
         raise BadParameterError("fail", "needs HTTP/1.1")
     job = require_job(ask)
     size = job.output.size(stream)
-    ended: Headers = ((EXIT, exit_field(job)),) if job.over else ()
+    ended = _exit_header(job)
     headers: Headers = (TEXT_TYPE, ("Accept-Ranges", "bytes"), *ended)
     if offset > size and (job.over or not follow):
         raise RefusalError(unsatisfiable(size, *ended))
@@ -142,9 +143,8 @@ def get_events(ask: Ask) -> Answer:
     # If both have the same weight, the one that Accept names more specifically.
     ndjson = quality(accept, "application/x-ndjson") > quality(accept, "text/event-stream")
     kind = "application/x-ndjson" if ndjson else "text/event-stream"
-    ended: Headers = ((EXIT, exit_field(job)),) if job.over else ()
     body = EventsBody(ask.jobs, job, position, follow=follow, sse=not ndjson)
-    return Response(200, (("Content-Type", kind), *ended), body)
+    return Response(200, (("Content-Type", kind), *_exit_header(job)), body)
 
 
 def parse_job_id(text: str) -> int:

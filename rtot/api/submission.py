@@ -90,8 +90,6 @@ class Draft(NamedTuple):
             headers = (*headers, ("Idempotency-Replayed", "true"))
         else:
             job = self._submit(script, fingerprint, now)
-        if self.wait is None or job.over:
-            return show_job(201, job, self.fields, headers, self.jobs)
         job_id = job.id
 
         def answer() -> Response:
@@ -101,6 +99,8 @@ class Draft(NamedTuple):
                 return error(410, "job is gone", message)
             return show_job(201, job, self.fields, headers, self.jobs)
 
+        if self.wait is None or job.over:
+            return answer()
         deadline = now.monotonic + self.wait
         lease = job_id if self.lease else None
         return JobsWait(self.jobs, {job_id}, deadline, answer, lease=lease)

@@ -25,9 +25,10 @@ class BadParameterError(ValueError):
 
 
 class Parameter(NamedTuple, Generic[T]):
-    """One parameter. `parse` makes its value of a text, or raises ValueError with the reason.
+    """One parameter. `parse` makes its value of a text, or raises ValueError.
 
-    `wanted` says what values there are. `shown`: whether the log may show them.
+    The error's text is the reason; without one it is that `wanted` is wanted, which says what
+    values there are. `shown`: whether the log may show them.
     """
 
     name: str
@@ -44,17 +45,16 @@ def flag(name: str) -> Parameter[bool]:
 
 def number(name: str, least: int = 0) -> Parameter[int]:
     """A decimal number of at most 18 digits."""
-    wanted = f"at least {least}" if least else "a number"
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= 18):
             raise ValueError("want a number")
         value = int(text)
         if value < least:
-            raise ValueError(f"want {wanted}")
+            raise ValueError
         return value
 
-    return Parameter(name, wanted, parse)
+    return Parameter(name, f"at least {least}", parse)
 
 
 def duration(name: str) -> Parameter[float]:
@@ -64,14 +64,13 @@ def duration(name: str) -> Parameter[float]:
 
 def choice(name: str, *values: str) -> Parameter[str]:
     """One of a few words."""
-    wanted = " or ".join(values)
 
     def parse(text: str) -> str:
         if text not in values:
-            raise ValueError(f"want {wanted}")
+            raise ValueError
         return text
 
-    return Parameter(name, wanted, parse)
+    return Parameter(name, " or ".join(values), parse)
 
 
 class Query:
@@ -103,7 +102,8 @@ class Query:
             try:
                 values.append(parameter.parse(_decode(raw_value)))
             except ValueError as error:
-                raise BadParameterError(name, _printable(str(error))) from None
+                why = str(error) or f"want {parameter.wanted}"
+                raise BadParameterError(name, _printable(why)) from None
 
     def __contains__(self, parameter: Parameter[Any]) -> bool:
         return parameter.name in self._values
@@ -131,7 +131,7 @@ def _parse_flag(text: str) -> bool:
         return True
     if text in ("0", "false", "no"):
         return False
-    raise ValueError("want 1 or 0")
+    raise ValueError
 
 
 def _decode(text: str) -> str:
