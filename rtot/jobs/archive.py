@@ -121,7 +121,7 @@ class MemoryArchive:
 
     def __init__(self) -> None:
         self._jobs = JobsById()
-        self._keys: dict[str, int] = {}
+        self._keys: dict[str, Job] = {}
         # The ids that were added, and when; including jobs that were removed since.
         self._added: deque[int] = deque()
         self._times: deque[float] = deque()
@@ -134,7 +134,7 @@ class MemoryArchive:
         self._added.append(job.id)
         self._times.append(now)
         if job.key is not None:
-            self._keys[job.key] = job.id
+            self._keys[job.key] = job
 
     def get(self, job_id: int) -> Job | None:
         return self._jobs.get(job_id)
@@ -143,8 +143,7 @@ class MemoryArchive:
         return self._jobs.page(selection, first, limit, look)
 
     def by_key(self, key: str) -> Job | None:
-        job_id = self._keys.get(key)
-        return None if job_id is None else self._jobs.get(job_id)
+        return self._keys.get(key)
 
     def oldest(self) -> tuple[int, float] | None:
         return (self._added[0], self._times[0]) if self._added else None

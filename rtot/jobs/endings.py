@@ -18,7 +18,8 @@ class Endings:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._stops: dict[int, list[Stop]] = {}
+        # In the order in which they began.
+        self._stops: dict[Stop, None] = {}
         self._deadlines: Deadlines[Stop] = Deadlines()
 
     def __bool__(self) -> bool:
@@ -29,7 +30,7 @@ class Endings:
     ) -> Stop:
         """End the job whose leader is `pid`, or signal it, as Stop says."""
         stop = Stop(job_id, pid, signal, grace, scope, now)
-        self._stops.setdefault(job_id, []).append(stop)
+        self._stops[stop] = None
         self._follow(stop, stop.begin())
         return stop
 
@@ -44,7 +45,7 @@ class Endings:
 
     def cancel_grace(self, now: float) -> None:
         """End the grace of every stop: send KILL at once."""
-        for stop in [stop for stops in self._stops.values() for stop in stops]:
+        for stop in list(self._stops):
             self._follow(stop, stop.cancel_grace(now))
 
     def next_deadline(self) -> float | None:
@@ -57,12 +58,9 @@ class Endings:
         if not stop.over:
             self._deadlines.set(stop, stop.due)
             return False
-        stops = self._stops.get(stop.job_id, [])
-        if stop not in stops:
+        if stop not in self._stops:
             return False
         self._deadlines.clear(stop)
-        stops.remove(stop)
-        if not stops:
-            del self._stops[stop.job_id]
+        del self._stops[stop]
         self._outbox.changed(stop.job_id)
         return True

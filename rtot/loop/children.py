@@ -101,7 +101,10 @@ class Children:
         os.close(descriptor.fd)
         run = descriptor.run
         run.descriptors.remove(descriptor)
-        if run.exited and not run.descriptors:
+        self._forget_if_over(run)
+
+    def _forget_if_over(self, run: Run) -> None:
+        if run.over:
             del self._runs[run.job_id]
 
     def reap(self, now: Now) -> None:
@@ -127,8 +130,7 @@ class Children:
                 self._watch(run, now)
         finally:
             run.exited = True
-            if not run.descriptors:
-                del self._runs[run.job_id]
+            self._forget_if_over(run)
             usage = Usage(exit.user, exit.system, exit.peak)
             self._jobs.exited(run.job_id, exit.status, usage, now)
 

@@ -219,9 +219,10 @@ class Clients:
 
     def _expire(self, client: Client, now: Now) -> None:
         exchange = client.exchange
+        feeding = exchange is not None and exchange.state is Phase.FEEDING
         if exchange is not None and exchange.deadline is not None:
             exchange.expire(now)
-        elif exchange is not None and exchange.state is Phase.FEEDING and not client.http.deadline:
+        elif feeding and client.http.deadline is None:
             # Nothing is read from it, so a hang-up would go unnoticed.
             if client.socket.has_hung_up():
                 self._drop(client, now)

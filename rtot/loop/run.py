@@ -32,6 +32,10 @@ class Run:
         self.descriptors = [Descriptor(self, number, fd) for number, fd in ends]
 
     @property
+    def over(self) -> bool:
+        return self.exited and not self.descriptors
+
+    @property
     def outputs(self) -> list[Descriptor]:
         """Those that the job writes to."""
         return [descriptor for descriptor in self.descriptors if descriptor.number != 0]
