@@ -64,6 +64,11 @@ class Side:
                 self.children.read_output(descriptor, self.now)
         return bool(ready)
 
+    def observe_until(self, job: Job, expected: bytes) -> None:
+        """Until that is the job's stdout."""
+        while output(job) != expected:
+            self.observe()
+
     def exit(self, job: Job) -> None:
         """Wait for the end of the job's leader, and see to it."""
         assert job.pid is not None
@@ -120,12 +125,10 @@ def test_a_short_job_costs_the_selector_nothing(side: Side) -> None:
 def test_the_output_of_a_longer_job_is_told_as_it_comes(side: Side) -> None:
     job = side.start(b"echo one; read x; echo two", stdin_open=True)
     side.advance(0.02)
-    while output(job) != b"one\n":
-        side.observe()
+    side.observe_until(job, b"one\n")
     side.jobs.inputs.write(job.id, b"\n")
     side.act()
-    while output(job) != b"one\ntwo\n":
-        side.observe()
+    side.observe_until(job, b"one\ntwo\n")
     side.exit(job)
     assert job.state is State.COMPLETE
 
@@ -165,8 +168,7 @@ def test_stdin_is_written_as_the_pipe_takes_it(side: Side) -> None:
 def test_a_job_that_closes_its_stdin(side: Side) -> None:
     job = side.start(b"exec 0<&-; echo closed; sleep 100", stdin_open=True)
     side.advance(0.02)
-    while output(job) != b"closed\n":
-        side.observe()
+    side.observe_until(job, b"closed\n")
     side.jobs.inputs.write(job.id, b"x")
     side.act()
     # Closed now: nothing is sent twice.
@@ -205,8 +207,7 @@ def test_a_forgotten_job_that_is_held_is_let_go(side: Side) -> None:
 def test_a_kill_reaches_all_and_is_told_by_whom(side: Side) -> None:
     job = side.start(b"sleep 100 & setsid sleep 100 & echo; wait")
     side.advance(0.02)
-    while output(job) != b"\n":
-        side.observe()
+    side.observe_until(job, b"\n")
     stop = side.jobs.kill(job, side.now, Signals.SIGTERM, 5.0)
     assert stop is not None
     side.act()
@@ -288,8 +289,7 @@ def test_a_selector_without_room_is_asked_again(
     assert len(side.selector.get_map()) == 0
     side.advance(0.1)
     assert len(side.selector.get_map()) == 2
-    while output(job) != b"hello\n":
-        side.observe()
+    side.observe_until(job, b"hello\n")
 
 
 def test_a_job_that_was_ended_since_it_was_chosen(side: Side) -> None:
