@@ -12,7 +12,7 @@ from signal import Signals
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
-from rtot.jobs.archive import Archive, JobsById, Page, merge
+from rtot.jobs.archive import Archive, Page
 from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report
 from rtot.jobs.endings import Endings
 from rtot.jobs.job import (
@@ -30,10 +30,10 @@ from rtot.jobs.job import (
     Usage,
     reason_of_exit,
 )
-from rtot.jobs.keys import Keys
 from rtot.jobs.output import Output, Stream
 from rtot.jobs.queue import Queue
 from rtot.jobs.retention import Retention
+from rtot.jobs.roster import Roster
 from rtot.jobs.selection import Selection
 from rtot.jobs.stdin import Inputs
 from rtot.jobs.stop import Scope, Stop
@@ -59,13 +59,9 @@ class JobTable:
     def __init__(self, settings: Settings, storage: Storage, archive: Archive) -> None:
         self._settings = settings
         self._storage = storage
-        self._archive = archive
-        # Jobs to which something can still happen; those that were deleted apart.
-        self._alive = JobsById()
-        self._forgotten: dict[int, Job] = {}
+        self._roster = Roster(archive)
         self._queue = Queue(settings)
         self._next_id = 0
-        self._keys = Keys(archive)
         self._retention = Retention(settings, archive)
         self._outbox = Outbox()
         self._endings = Endings(self._outbox)
@@ -76,22 +72,19 @@ class JobTable:
         self._closing = False
 
     def __len__(self) -> int:
-        return len(self._alive) + len(self._archive)
+        return len(self._roster)
 
     def get(self, job_id: int) -> Job | None:
         """The job of that id, or None for one never made or forgotten."""
-        return self._alive.get(job_id) or self._archive.get(job_id)
+        return self._roster.get(job_id)
 
     def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
         """As Archive.page, of all jobs; about twice `look` of them are looked at."""
-        alive = self._alive.page(selection, first, limit, look)
-        if selection.state in ("new", "running"):
-            return alive
-        return merge(alive, self._archive.page(selection, first, limit, look), limit)
+        return self._roster.page(selection, first, limit, look)
 
     def unfinished(self) -> list[Job]:
         """The jobs that are not complete, in order of id."""
-        return [job for job in self._alive.all() if not job.over]
+        return [job for job in self._roster.alive() if not job.over]
 
     @property
     def last_id(self) -> int:
@@ -121,10 +114,8 @@ class JobTable:
         limit, memory = self._settings.max_output, self._settings.max_memory
         output = Output(self._storage, str(job_id), limit=limit, memory=memory)
         job = Job(job_id, options, output, now.wall)
-        self._alive.add(job)
+        self._roster.add(job, key, fingerprint)
         self._queue.add(job)
-        if key is not None:
-            self._keys.add(job, key, fingerprint)
         return job
 
     def script_path(self, job: Job) -> str:
@@ -136,16 +127,15 @@ class JobTable:
 
         Raises KeyConflictError where it was submitted by another request.
         """
-        return self._keys.find(key, fingerprint)
+        return self._roster.by_key(key, fingerprint)
 
     def forget(self, job: Job, now: Now, *, tree: bool = True) -> None:
         """Kill what is left of the job and forget it."""
         self._outbox.changed(job.id)
         if job.state is State.COMPLETE:
-            self._archive.remove(job)
+            self._roster.remove(job)
             return
-        self._leave(job)
-        self._forgotten[job.id] = job
+        self._roster.forget(job)
         if job.state in UNSTARTED:
             self._transition(job, Event.CANCELLED, now)
         else:
@@ -181,7 +171,7 @@ class JobTable:
         if self._closing:
             return
         self._closing = True
-        for job in self._alive.all():
+        for job in self._roster.alive():
             if job.state in UNSTARTED:
                 job.reason = Reason.KILLED
                 self._transition(job, Event.CANCELLED, now)
@@ -232,7 +222,7 @@ class JobTable:
 
     def output_received(self, job_id: int, stream: Stream, data: bytes, now: Now) -> None:
         """The job wrote `data`."""
-        job = self._alive.get(job_id)
+        job = self._roster.get(job_id)
         if job is None:
             return
         kept = job.output.append(stream, data, now.wall)
@@ -245,7 +235,7 @@ class JobTable:
 
     def output_closed(self, job_id: int, stream: Stream, now: Now) -> None:
         """The stream is at its end: nobody has it open for writing any more."""
-        job = self._find(job_id)
+        job = self._roster.find(job_id)
         if job is None or job.running is None:
             return
         job.running.open.discard(stream)
@@ -255,7 +245,7 @@ class JobTable:
 
     def exited(self, job_id: int, status: int, usage: Usage, now: Now) -> None:
         """The job's leader is gone, with that wait status."""
-        job = self._find(job_id)
+        job = self._roster.find(job_id)
         if job is None or job.running is None:
             return
         job.status = status
@@ -270,7 +260,7 @@ class JobTable:
 
     def holders_found(self, job_id: int, holders: Mapping[int, str]) -> None:
         """These processes, by pid and command, hold the job's outputs."""
-        job = self._alive.get(job_id)
+        job = self._roster.get(job_id)
         if job is not None and job.state is State.HELD:
             job.holders = holders
             self._outbox.changed(job_id)
@@ -283,7 +273,7 @@ class JobTable:
     def expire(self, now: Now) -> None:
         """Do what is due."""
         for job_id in self._deadlines.due(now.monotonic):
-            job = self._find(job_id)
+            job = self._roster.find(job_id)
             # A job that is finished has no deadline.
             assert job is not None
             assert job.running is not None
@@ -331,9 +321,6 @@ class JobTable:
         """The jobs that have changed since the last call."""
         return self._outbox.take_changes()
 
-    def _find(self, job_id: int) -> Job | None:
-        return self._alive.get(job_id) or self._forgotten.get(job_id)
-
     def _transition(self, job: Job, event: Event, now: Now) -> None:
         before = job.state
         after = TRANSITIONS[before].get(event)
@@ -349,8 +336,8 @@ class JobTable:
         if after is State.COMPLETE:
             self._finish(job, now)
         else:
-            held = job.id in self._forgotten
-            self._outbox.command(CloseOutputs(job.id) if held else FindHolders(job.id))
+            forgotten = self._roster.forgotten(job.id) is not None
+            self._outbox.command(CloseOutputs(job.id) if forgotten else FindHolders(job.id))
 
     def _complete(self, job: Job, now: Now) -> None:
         """From now on clients see the job as complete."""
@@ -366,17 +353,10 @@ class JobTable:
         job.running = None
         job.output.seal()
         self._deadlines.clear(job.id)
-        if self._forgotten.pop(job.id, None) is not None:
+        if self._roster.finish(job, now.monotonic):
             job.output.remove()
         else:
-            self._leave(job)
-            self._archive.add(job, now.monotonic)
             self._retire(now)
-
-    def _leave(self, job: Job) -> None:
-        """The job is not among those that are alive any more."""
-        self._alive.remove(job.id)
-        self._keys.remove(job)
 
     def _retire(self, now: Now) -> None:
         while (job := self._retention.overdue(now.monotonic)) is not None:
@@ -395,6 +375,6 @@ class JobTable:
 
     def _stopped(self, job_id: int) -> None:
         """A stop is over: close the outputs of a forgotten job, even if they are still held."""
-        job = self._forgotten.get(job_id)
+        job = self._roster.forgotten(job_id)
         if job is not None and job.state is State.HELD:
             self._outbox.command(CloseOutputs(job_id))
