@@ -29,13 +29,28 @@ codecs.register_error(EACH_BYTE, _replace_each_byte)
 
 
 def string(text: str) -> str:
-    """A JSON string."""
-    return str(encode_basestring(text))
+    """A JSON string. U+FFFD stands for each byte that was not UTF-8 where the text came from."""
+    return str(encode_basestring(text if text.isascii() else _without_surrogates(text)))
 
 
 def ascii_string(text: str) -> str:
-    """A JSON string in which everything beyond ASCII is escaped."""
-    return str(encode_basestring_ascii(text))
+    """A JSON string in which everything beyond ASCII is escaped; U+FFFD as in `string`."""
+    return str(encode_basestring_ascii(text if text.isascii() else _without_surrogates(text)))
+
+
+def _without_surrogates(text: str) -> str:
+    # Python has a lone surrogate for a byte that it could not decode (PEP 383), in arguments
+    # and paths. UTF-8 has none, so that encoding such a text would fail.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text
+
+
+def original_bytes(text: str) -> bytes:
+    """The bytes that a parameter of a request stood for, UTF-8 or not."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def strings(texts: tuple[str, ...]) -> str:

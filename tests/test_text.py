@@ -6,7 +6,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rtot.text import ascii_string, decode, format_duration, format_time, reason, string, strings
+from rtot.text import (
+    ascii_string,
+    decode,
+    format_duration,
+    format_time,
+    original_bytes,
+    reason,
+    string,
+    strings,
+)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +84,12 @@ def test_strings_are_json(text: str) -> None:
 def test_the_reason_of_a_failure() -> None:
     assert reason(OSError(errno.ENOSPC, "No space left on device")) == "no space left on device"
     assert reason(OSError("timed out")) == "timed out"
+
+
+@given(st.binary())
+@example(b'\xff\xc3\xa9\xed\xa0\x80\0"')
+def test_bytes_that_are_no_text_are_shown_and_passed_on(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    assert json.loads(string(text).encode()) == decode(data)
+    assert json.loads(ascii_string(text)) == decode(data)
+    assert original_bytes(text) == data

@@ -28,6 +28,7 @@ from rtot.system.processes import (
     read_pipe,
     write_pipe,
 )
+from rtot.text import original_bytes
 
 # Most jobs end sooner than this after their start, and their output is read at their end: to
 # have the selector tell of it would cost them four system calls and two turns of the loop.
@@ -182,15 +183,19 @@ class Children:
             # Ended since it was chosen.
             return
         options = job.options
-        prefix = self._settings.launcher(options.launcher) if options.launcher else ()
-        argv = (*(prefix or ()), self._jobs.script_path(job), *options.args)
+        prefix = self._settings.launcher(options.launcher) if options.launcher else None
+        # The operator's words are in the encoding of the locale, the client's in UTF-8.
+        argv = [os.fsencode(word) for word in (*(prefix or ()), self._jobs.script_path(job))]
+        argv += map(original_bytes, options.args)
+        env = {original_bytes(name): original_bytes(value) for name, value in options.env}
+        cwd = None if options.cwd is None else original_bytes(options.cwd)
         try:
             pipes = self._processes.open_pipes(stdin=options.stdin_open)
         except TryLaterError as failure:
             self._jobs.deferred(job, str(failure), now)
             return
         try:
-            pid = self._processes.spawn(job.id, argv, dict(options.env), options.cwd, pipes)
+            pid = self._processes.spawn(job.id, argv, env, cwd, pipes)
         except Exception as failure:
             close_pipes(pipes)
             match failure:

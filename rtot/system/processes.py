@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from rtot.jobs.stop import Scope
 from rtot.system.proc import JOB, SERVER, Census, Process, holds_pipe, initial_environ, read_process
-from rtot.text import reason
+from rtot.text import decode, reason
 
 READ = 64 * 1024
 # How often to look again for processes forked while their parents were signalled.
@@ -146,9 +146,9 @@ class Processes:
     def spawn(
         self,
         job_id: int,
-        argv: tuple[str, ...],
-        env: Mapping[str, str],
-        cwd: str | None,
+        argv: list[bytes],
+        env: Mapping[bytes, bytes],
+        cwd: bytes | None,
         pipes: Sequence[Pipe],
     ) -> int:
         """Start argv[0] in a new session, connected to the pipes, and return its pid.
@@ -157,9 +157,7 @@ class Processes:
 
         Raises NotStartedError or TryLaterError.
         """
-        environ = self._environ.copy()
-        for name, value in env.items():
-            environ[os.fsencode(name)] = os.fsencode(value)
+        environ = {**self._environ, **env}
         environ[JOB.encode()] = b"%d" % job_id
         # Where a pipe is stdin, its action comes after this one.
         actions = [(os.POSIX_SPAWN_DUP2, self._devnull, 0)]
@@ -167,7 +165,7 @@ class Processes:
         with contextlib.nullcontext() if cwd is None else self._working_directory(cwd):
             try:
                 # A launcher is looked for in PATH, a script has a path of its own.
-                spawn = os.posix_spawn if "/" in argv[0] else os.posix_spawnp
+                spawn = os.posix_spawn if b"/" in argv[0] else os.posix_spawnp
                 pid = spawn(
                     argv[0],
                     argv,
@@ -178,23 +176,23 @@ class Processes:
                     setsigdef=self._ignored,
                 )
             except ValueError as error:
-                raise NotStartedError(f"fork/exec {argv[0]}: invalid argument") from error
+                raise NotStartedError(f"fork/exec {decode(argv[0])}: invalid argument") from error
             except OSError as error:
-                raise _refusal(error, f"fork/exec {argv[0]}") from error
+                raise _refusal(error, f"fork/exec {decode(argv[0])}") from error
         self._leaders.add(pid)
         for pipe in pipes:
             os.close(pipe.theirs)
         return pid
 
     @contextlib.contextmanager
-    def _working_directory(self, cwd: str) -> Iterator[None]:
+    def _working_directory(self, cwd: bytes) -> Iterator[None]:
         """Change to that directory for a moment. There is only one thread to notice."""
         try:
             os.chdir(cwd)
         except ValueError as error:
-            raise NotStartedError(f"chdir {cwd}: invalid argument") from error
+            raise NotStartedError(f"chdir {decode(cwd)}: invalid argument") from error
         except OSError as error:
-            raise _refusal(error, f"chdir {cwd}") from error
+            raise _refusal(error, f"chdir {decode(cwd)}") from error
         try:
             yield
         finally:

@@ -27,6 +27,8 @@ SEEDS = [
     request("HEAD", "/jobs/0"),
     request("POST", "/jobs", b"echo hi"),
     request("POST", "/jobs?wait=1&label=a&stdin=open", b"cat"),
+    request("POST", "/jobs?arg=%FF&env=A=%FF&label=%FF&cwd=/tmp/%FF&fields=*", b"echo"),
+    request("GET", "/jobs?fields=*&label=%FF"),
     request("POST", "/jobs", b"echo", ("Idempotency-Key", "k")),
     request("POST", "/jobs/0/in?close", b"input"),
     request("POST", "/jobs/0/kill", b""),

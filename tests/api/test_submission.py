@@ -1,10 +1,13 @@
 """POST /jobs: options, keys and refusals."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from rtot.api.waits import JobsWait
 from rtot.http.messages import Response
 from rtot.jobs.job import PLAIN
+from rtot.text import decode, original_bytes
 from tests.api.face import Face, header, value
 
 
@@ -126,3 +129,28 @@ def test_jobs_that_ask_for_nothing_share_their_options(face: Face, query: str) -
     job = face.jobs.get(0)
     assert job is not None
     assert job.options is PLAIN
+
+
+def percent(data: bytes) -> str:
+    return "".join(f"%{byte:02X}" for byte in data)
+
+
+@given(st.binary(max_size=20), st.sampled_from(["arg", "env", "label", "cwd"]))
+@example(b"\xff", "cwd")
+@example(b"\xff", "label")
+def test_bytes_that_are_no_text_spoil_no_answer(data: bytes, name: str) -> None:
+    face = Face()
+    before = {"env": "A=", "cwd": "/"}.get(name, "")
+    posted = face.ask("POST", f"/jobs?fields=*&{name}={before}{percent(data)}", b"echo")
+    if posted.status == 400:
+        assert b"\0" in data or not data
+        return
+    assert posted.status == 201
+    (told,) = value(posted)["jobs"]
+    assert value(face.ask("GET", "/jobs?fields=*")) == value(face.ask("GET", "/jobs/0?fields=*"))
+    options = face.jobs.get(0).options  # type: ignore[union-attr]
+    if name in ("arg", "label"):
+        assert told[name] == [decode(data)]
+    kept = {"arg": options.args, "label": options.labels, "cwd": (options.cwd or "",)}
+    texts = kept.get(name) or tuple(v for _, v in options.env)
+    assert original_bytes(texts[0]).removeprefix(b"/") == data

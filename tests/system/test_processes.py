@@ -28,7 +28,8 @@ def processes() -> Processes:
 def start(processes: Processes, *argv: str, cwd: str | None = None) -> int:
     pipes = processes.open_pipes(stdin=False)
     try:
-        pid = processes.spawn(7, argv, {}, cwd, pipes)
+        words = [word.encode() for word in argv]
+        pid = processes.spawn(7, words, {}, cwd.encode() if cwd is not None else None, pipes)
     except (NotStartedError, TryLaterError):
         close_pipes(pipes)
         raise
