@@ -12,7 +12,15 @@ from rtot.config import Settings
 from rtot.http.connection import HttpConnection, State
 from rtot.http.messages import Request
 from rtot.jobs.archive import MemoryArchive
-from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
+from rtot.jobs.commands import (
+    CloseOutputs,
+    CloseStdin,
+    Command,
+    FindHolders,
+    Report,
+    ReportBug,
+    WriteStdin,
+)
 from rtot.jobs.job import Job, Usage
 from rtot.jobs.output import Stream
 from rtot.jobs.stop import Signal, Survey
@@ -133,7 +141,7 @@ class PaperProcesses:
                     self.jobs.output_closed(job_id, stream, now)
             case WriteStdin(job_id):
                 self.jobs.inputs.written(job_id, len(self.jobs.inputs.pending(job_id)))
-            case CloseStdin() | Report():
+            case CloseStdin() | Report() | ReportBug():
                 pass
 
     def _found(self, job_id: int) -> dict[int, str]:

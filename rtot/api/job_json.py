@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from signal import Signals
 
 from rtot.jobs.job import SHOWN, Job, Usage
-from rtot.jobs.output import Stream
+from rtot.jobs.output import Stream, UnreadableError
 from rtot.text import EACH_BYTE, decode, format_time, string, strings
 
 DEFAULT_FIELDS: tuple[str, ...] = ("out", "err", "start", "complete", "create")
+UNREADABLE = "its output cannot be read any more"
 _PIECE = 64 * 1024
 
 # The texts of Go's package syscall, which the original printed.
@@ -148,7 +149,8 @@ def render(job: Job, fields: tuple[str, ...], filename: str) -> Iterator[bytes]:
     """The job as a JSON object, in pieces.
 
     It shows the job as it was when the first piece was requested. Raises UnreadableError if
-    the output is gone, for example because the job was forgotten in the meantime.
+    the output is gone, for example because the job was forgotten in the meantime. An object that
+    was begun is ended before that, with an `error`.
     """
     text = whole(job, fields, filename)
     if text is not None:
@@ -162,9 +164,19 @@ def render(job: Job, fields: tuple[str, ...], filename: str) -> Iterator[bytes]:
     for stream, end in ends.items():
         yield f'{head},"{stream.name.lower()}":"'.encode()
         head = ""
-        yield from _escaped(job, stream, end)
+        try:
+            yield from _escaped(job, stream, end)
+        except UnreadableError:
+            yield f'","error":"{UNREADABLE}"{tail}'.encode()
+            raise
         yield b'"'
     yield tail.encode()
+
+
+def stand_in(job: Job, why: str) -> bytes:
+    """What stands in a list in place of a job that cannot be shown."""
+    state = SHOWN[job.state]
+    return f'{{"id":{job.id},"state":"{state}","error":"{why}","href":"/jobs/{job.id}"}}'.encode()
 
 
 def _rest(job: Job, fields: tuple[str, ...], filename: str) -> str:

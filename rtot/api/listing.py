@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rtot.api.answers import Answer, Ask
-from rtot.api.job_json import DEFAULT_FIELDS, render
+from rtot.api.job_json import DEFAULT_FIELDS, UNREADABLE, render, stand_in
 from rtot.api.parameters import FIELDS, FROM, LIMIT, SELECTED_LABEL, STATE, UNTIL
 from rtot.api.streams import JsonBody
 from rtot.api.waits import JobsWait, asked_wait
@@ -12,6 +12,7 @@ from rtot.http.errors import JSON_TYPE
 from rtot.http.messages import Headers, Request, Response
 from rtot.http.query import BadParameterError
 from rtot.jobs.job import Job
+from rtot.jobs.output import UnreadableError
 from rtot.jobs.selection import Selection
 from rtot.jobs.table import JobTable
 
@@ -86,17 +87,36 @@ class Listing(NamedTuple):
 def json_array(
     chosen: Iterator[Job | None], fields: tuple[str, ...], jobs: JobTable
 ) -> Iterator[bytes]:
-    """`{"jobs":[…]}` in pieces; None among the jobs is a pause."""
+    """`{"jobs":[…]}` in pieces; None among the jobs is a pause.
+
+    An error stands in place of a job that cannot be shown.
+    """
     before = b'{"jobs":['
     for job in chosen:
         if job is None:
             yield b""
             continue
-        for piece in render(job, fields, jobs.script_path(job)):
+        for piece in _shown(job, fields, jobs):
             yield before + piece
             before = b""
         before = b","
     yield (b"" if before == b"," else before) + b"]}\n"
+
+
+def _shown(job: Job, fields: tuple[str, ...], jobs: JobTable) -> Iterator[bytes]:
+    begun = False
+    try:
+        for piece in render(job, fields, jobs.script_path(job)):
+            yield piece
+            begun = True
+    except UnreadableError:
+        if not begun:
+            yield stand_in(job, UNREADABLE)
+    except Exception as failure:
+        if begun:
+            raise
+        jobs.note_bug(failure)
+        yield stand_in(job, "internal server error")
 
 
 def iter_matching(jobs: JobTable, selection: Selection, first: int = 0) -> Iterator[Job]:

@@ -1,5 +1,7 @@
 """GET of one job, of its output and of its events."""
 
+from collections.abc import Iterator
+
 from rtot.api.answers import (
     TEXT_TYPE,
     Answer,
@@ -10,8 +12,7 @@ from rtot.api.answers import (
     no_content,
     unsatisfiable,
 )
-from rtot.api.job_json import DEFAULT_FIELDS, whole
-from rtot.api.listing import json_array
+from rtot.api.job_json import DEFAULT_FIELDS, render, whole
 from rtot.api.parameters import FAIL, FIELDS, FOLLOW, LEASE, OFFSET
 from rtot.api.streams import EXIT, EventsBody, JsonBody, OutputBody, Position, exit_field
 from rtot.api.waits import JobsWait, asked_wait
@@ -59,10 +60,14 @@ def show_job(
     return Response(
         status or (200 if job.over else 202),
         (JSON_TYPE, ("Location", f"/jobs/{job.id}"), *headers, *_exit_header(job)),
-        JsonBody(json_array(iter([job]), fields, jobs))
-        if text is None
-        else f'{{"jobs":[{text}]}}\n'.encode(),
+        JsonBody(_large(job, fields, jobs)) if text is None else f'{{"jobs":[{text}]}}\n'.encode(),
     )
+
+
+def _large(job: Job, fields: tuple[str, ...], jobs: JobTable) -> Iterator[bytes]:
+    yield b'{"jobs":['
+    yield from render(job, fields, jobs.script_path(job))
+    yield b"]}\n"
 
 
 def _exit_header(job: Job) -> Headers:

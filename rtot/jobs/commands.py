@@ -44,7 +44,16 @@ class Report:
     text: str
 
 
-Command = Signal | Survey | FindHolders | CloseOutputs | WriteStdin | CloseStdin | Report
+@dataclass(frozen=True, slots=True)
+class ReportBug:
+    """Tell the operator of an exception that should never have been raised."""
+
+    failure: Exception
+
+
+Command = (
+    Signal | Survey | FindHolders | CloseOutputs | WriteStdin | CloseStdin | Report | ReportBug
+)
 
 
 class Outbox:

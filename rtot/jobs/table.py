@@ -13,7 +13,7 @@ from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
 from rtot.jobs.archive import Archive, Page
-from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report
+from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report, ReportBug
 from rtot.jobs.endings import Endings
 from rtot.jobs.job import (
     OVER,
@@ -301,6 +301,10 @@ class JobTable:
             self._queue.next_time(),
         ]
         return min((t for t in times if t is not None), default=None)
+
+    def note_bug(self, failure: Exception) -> None:
+        """A job could not be shown."""
+        self._outbox.command(ReportBug(failure))
 
     def take_commands(self) -> list[Command]:
         """What is to be done, in this order."""

@@ -10,7 +10,15 @@ import selectors
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
-from rtot.jobs.commands import CloseOutputs, CloseStdin, Command, FindHolders, Report, WriteStdin
+from rtot.jobs.commands import (
+    CloseOutputs,
+    CloseStdin,
+    Command,
+    FindHolders,
+    Report,
+    ReportBug,
+    WriteStdin,
+)
 from rtot.jobs.job import Job, State, Usage
 from rtot.jobs.output import Stream
 from rtot.jobs.stop import Signal, Survey
@@ -172,6 +180,8 @@ class Children:
                 self._close_stdin(job_id)
             case Report(text):
                 self._log.warning(now, text)
+            case ReportBug(failure):
+                self._log.bug(failure, now)
 
     def _outputs(self, job_id: int) -> list[Descriptor]:
         run = self._runs.get(job_id)

@@ -4,9 +4,12 @@ import json
 
 import pytest
 
+from rtot.api import job_json
 from rtot.api.waits import JobsWait
 from rtot.http.messages import End, Response
-from tests.api.face import Face, header, pull, value
+from rtot.jobs.commands import ReportBug
+from rtot.jobs.job import Job
+from tests.api.face import TIME, Face, header, pull, value
 
 
 def test_no_jobs(face: Face) -> None:
@@ -132,3 +135,66 @@ def test_a_list_is_told_in_portions_of_what_is_asked_for(face: Face) -> None:
     assert sum(sizes) == whole
     # As much as was asked for, and at most one more job.
     assert all(1000 <= size < 1100 for size in sizes[:5])
+
+
+def test_an_error_stands_in_place_of_a_job_that_cannot_be_shown(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        face.complete()
+    shown = job_json.SMALL_FIELDS["start"]
+    bug = ZeroDivisionError()
+
+    def break_the_second(job: Job) -> str:
+        if job.id == 1:
+            raise bug
+        return shown(job)
+
+    monkeypatch.setitem(job_json.SMALL_FIELDS, "start", break_the_second)
+    jobs = value(face.ask("GET", "/jobs"))["jobs"]
+    assert jobs[1] == {
+        "id": 1,
+        "state": "complete",
+        "error": "internal server error",
+        "href": "/jobs/1",
+    }
+    assert [j["id"] for j in jobs] == [0, 1, 2]
+    assert [j["start"] for j in (jobs[0], jobs[2])] == [TIME] * 2
+    assert face.jobs.take_commands() == [ReportBug(bug)]
+
+
+def test_a_bug_in_the_midst_of_a_job_breaks_the_list_off(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face.complete(out=b"x" * 200_000)
+
+    def fail(text: str) -> str:
+        if "x" in text:
+            raise ZeroDivisionError
+        return f'"{text}"'
+
+    monkeypatch.setattr(job_json, "string", fail)
+    with pytest.raises(ZeroDivisionError):
+        pull(face.ask("GET", "/jobs").body)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pulled", [0, 1])
+def test_a_list_with_a_job_whose_output_is_gone(pulled: int) -> None:
+    face = Face(max_memory=10_000)
+    face.complete(out=b"first")
+    face.complete(out=b"x" * 200_000)
+    face.complete(out=b"last")
+    body = face.ask("GET", "/jobs").body
+    assert not isinstance(body, bytes)
+    data = b""
+    for _ in range(pulled):
+        piece = body.pull(100_000)
+        assert isinstance(piece, bytes)
+        data += piece
+    face.disk.files["1.out"].data = b""
+    rest, end = pull(body)
+    assert end == End()
+    jobs = json.loads(data + rest)["jobs"]
+    assert [j.get("error") for j in jobs] == [None, job_json.UNREADABLE, None]
+    assert [j.get("out", "")[:5] for j in jobs] == ["first", "x" * 5 * pulled, "last"]
+    assert {j["href"] for j in jobs} == {"/jobs/0", "/jobs/1", "/jobs/2"}

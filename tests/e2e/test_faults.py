@@ -114,7 +114,9 @@ def test_output_that_cannot_be_read_any_more_is_not_told_as_less(rtot: Rtot) -> 
     rtot.run(b"head -c 300000 /dev/zero | tr '\\0' x; exit 2", "&fields=")
     (spool_of(rtot) / "0.out").unlink()
     (spool_of(rtot) / "0.out").mkdir()
-    for target in ("/jobs/0", "/jobs/0/out", "/jobs/0/events", "/jobs"):
+    (shown,) = rtot.json("/jobs")["jobs"]
+    assert shown["error"] == "its output cannot be read any more"
+    for target in ("/jobs/0", "/jobs/0/out", "/jobs/0/events"):
         command = ["curl", "-sS", "-H", f"Authorization: rtot {SECRET}", f"{rtot.url}{target}"]
         done = subprocess.run(command, capture_output=True, check=False)
         assert done.returncode == 18, target

@@ -308,3 +308,10 @@ def test_a_child_that_is_nobody_s(side: Side) -> None:
     side.children.reap(side.now)
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
+
+
+def test_a_bug_is_logged_with_its_traceback(side: Side) -> None:
+    side.jobs.note_bug(ZeroDivisionError("a bug"))
+    side.act()
+    side.log.flush(side.now)
+    assert "ZeroDivisionError: a bug" in side.log_path.read_text()
