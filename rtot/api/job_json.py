@@ -69,6 +69,12 @@ def exit_text(job: Job) -> str:
     return f"exit status {status >> 8}" if status else ""
 
 
+def dropped(job: Job) -> list[tuple[str, int]]:
+    """The streams of which bytes were dropped, each by the name of its field, and how many."""
+    lost = ((f"{s.name.lower()}_dropped", job.output.lost(s)) for s in Stream)
+    return [(name, count) for name, count in lost if count]
+
+
 def processes(found: Mapping[int, str]) -> str:
     """A JSON array of processes: pids and commands."""
     rows = (f'{{"pid":{pid},"command":{string(name)}}}' for pid, name in found.items())
@@ -184,6 +190,11 @@ def _rest(job: Job, fields: tuple[str, ...], filename: str) -> str:
     text = f',"state":"{SHOWN[job.state]}"'
     if exit := exit_text(job):
         text += f',"exit":{string(exit)}'
+    if job.cut:
+        # With the output, so that it does not look whole.
+        text += "".join(
+            f',"{n}":{v}' for n, v in dropped(job) if n[:3] in fields and n not in fields
+        )
     for name in fields:
         if name in SMALL_FIELDS:
             text += f',"{name}":{SMALL_FIELDS[name](job)}'

@@ -14,7 +14,16 @@ from rtot.api.answers import (
 )
 from rtot.api.job_json import DEFAULT_FIELDS, render, whole
 from rtot.api.parameters import FAIL, FIELDS, FOLLOW, LEASE, OFFSET
-from rtot.api.streams import EXIT, EventsBody, JsonBody, OutputBody, Position, exit_field
+from rtot.api.streams import (
+    EXIT,
+    EventsBody,
+    JsonBody,
+    OutputBody,
+    Position,
+    Told,
+    dropped_header,
+    exit_field,
+)
 from rtot.api.waits import JobsWait, asked_wait
 from rtot.http.errors import JSON_TYPE, error
 from rtot.http.messages import Headers, Request, Response
@@ -59,7 +68,13 @@ def show_job(
         return error(500, "unreadable output", message)
     return Response(
         status or (200 if job.over else 202),
-        (JSON_TYPE, ("Location", f"/jobs/{job.id}"), *headers, *_exit_header(job)),
+        (
+            JSON_TYPE,
+            ("Location", f"/jobs/{job.id}"),
+            *headers,
+            *_exit_header(job),
+            *dropped_header(job, Stream),
+        ),
         JsonBody(_large(job, fields, jobs)) if text is None else f'{{"jobs":[{text}]}}\n'.encode(),
     )
 
@@ -97,7 +112,7 @@ def _output(ask: Ask, stream: Stream) -> Answer:
         raise BadParameterError("fail", "needs HTTP/1.1")
     job = require_job(ask)
     size = job.output.size(stream)
-    ended = _exit_header(job)
+    ended = (*_exit_header(job), *dropped_header(job, (stream,)))
     headers: Headers = (TEXT_TYPE, ("Accept-Ranges", "bytes"), *ended)
     if offset > size and (job.over or not follow):
         raise RefusalError(unsatisfiable(size, *ended))
@@ -139,7 +154,7 @@ def get_events(ask: Ask) -> Answer:
     if position.out > job.output.out_size or position.err > job.output.err_size:
         message = "Last-Event-ID: this job has had no such event"
         raise RefusalError(error(400, "invalid header", message))
-    if position.states == 3 and position.out == job.output.out_size:
+    if position.told == Told.COMPLETE and position.out == job.output.out_size:
         # A 204 tells an EventSource not to reconnect.
         return no_content()
     from rtot.http.lists import quality
@@ -149,7 +164,8 @@ def get_events(ask: Ask) -> Answer:
     ndjson = quality(accept, "application/x-ndjson") > quality(accept, "text/event-stream")
     kind = "application/x-ndjson" if ndjson else "text/event-stream"
     body = EventsBody(ask.jobs, job, position, follow=follow, sse=not ndjson)
-    return Response(200, (("Content-Type", kind), *_exit_header(job)), body)
+    ended = (*_exit_header(job), *dropped_header(job, Stream))
+    return Response(200, (("Content-Type", kind), *ended), body)
 
 
 def parse_job_id(text: str) -> int:

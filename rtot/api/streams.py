@@ -4,10 +4,11 @@ A body stores its read position and no data. If a job is forgotten while a body 
 the body ends as broken, so that partial output does not look complete.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
 
-from rtot.api.job_json import SMALL_FIELDS, exit_text
-from rtot.http.messages import BROKEN, THE_END, End
+from rtot.api.job_json import SMALL_FIELDS, dropped, exit_text
+from rtot.http.messages import BROKEN, THE_END, End, Headers
 from rtot.jobs.job import Job
 from rtot.jobs.output import Stream, UnreadableError
 from rtot.jobs.table import JobTable
@@ -15,6 +16,8 @@ from rtot.storage import FileSpan
 from rtot.text import format_time, string
 
 EXIT = "Rtot-Exit"
+DROPPED = "Rtot-Dropped"
+_TRAILERS = f"{EXIT}, {DROPPED}"
 # Below this a copy is cheaper than a system call of its own.
 _SENDFILE = 32 * 1024
 _LARGEST_SPAN = 1024 * 1024
@@ -25,6 +28,12 @@ def exit_field(job: Job) -> str:
     """The value of Rtot-Exit for a complete job: `0`, or its exit string."""
     text = exit_text(job) or "0"
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+
+
+def dropped_header(job: Job, streams: Iterable[Stream]) -> Headers:
+    """Rtot-Dropped if some bytes of these streams were dropped: how many."""
+    lost = sum(map(job.output.lost, streams))
+    return ((DROPPED, str(lost)),) if lost else ()
 
 
 class JsonBody:
@@ -79,7 +88,7 @@ class OutputBody:
     ) -> None:
         """With an `end` of None the body follows the stream until the job is complete.
 
-        `fail`: a job that failed breaks the body off.
+        `fail`: a job that failed or was cut breaks the body off.
         """
         self._jobs = jobs
         self._job = job
@@ -88,7 +97,7 @@ class OutputBody:
         self._end = end
         self._fail = fail
         self.length = None if end is None else end - offset
-        self.trailers = EXIT if end is None else ""
+        self.trailers = _TRAILERS if end is None else ""
         self.topic = job.id if end is None else None
 
     def pull(self, limit: int) -> bytes | FileSpan | End | None:
@@ -102,9 +111,11 @@ class OutputBody:
                 return THE_END
             if not self._job.over:
                 return None
+            job = self._job
+            lost = dropped_header(job, (self._stream,))
             return End(
-                trailers=((EXIT, exit_field(self._job)),),
-                broken=self._fail and self._job.failed,
+                trailers=((EXIT, exit_field(job)), *lost),
+                broken=self._fail and (job.failed or job.cut),
             )
         stored = output.stored(self._stream, self._offset)
         if stored is not None and min(stored[1], rest) >= _SENDFILE:
@@ -119,17 +130,29 @@ class OutputBody:
         return data
 
 
+class Told(IntEnum):
+    """The events of a job besides its output, in the order in which they are told."""
+
+    NOTHING = 0
+    NEW = 1
+    RUNNING = 2
+    HINT = 3
+    DROPPED = 4
+    """The first time that something was dropped. How much it is in the end, COMPLETE tells."""
+    COMPLETE = 5
+
+
 class Position:
-    """How much of a job's history was sent: state changes, and bytes of both streams.
+    """How much of a job's history was sent: the newest of those events, and bytes of both streams.
 
     Its text is an event's id. It counts bytes and not events, so that it stays valid however
     the bytes are split into events.
     """
 
-    __slots__ = ("err", "out", "states")
+    __slots__ = ("err", "out", "told")
 
-    def __init__(self, states: int = 0, out: int = 0, err: int = 0) -> None:
-        self.states = states
+    def __init__(self, told: int = Told.NOTHING, out: int = 0, err: int = 0) -> None:
+        self.told = told
         self.out = out
         self.err = err
 
@@ -140,12 +163,12 @@ class Position:
         if len(parts) != 3 or not all(p.isascii() and p.isdigit() and len(p) < 19 for p in parts):
             raise ValueError(f"{text!r} is not the id of an event")
         position = cls(*map(int, parts))
-        if position.states > 3:
+        if position.told > Told.COMPLETE:
             raise ValueError(f"{text!r} is not the id of an event")
         return position
 
     def __str__(self) -> str:
-        return f"{self.states}.{self.out}.{self.err}"
+        return f"{self.told}.{self.out}.{self.err}"
 
 
 class EventsBody:
@@ -174,7 +197,7 @@ class EventsBody:
         self._sse = sse
         self._index = _first_untold(job, position)
         self.length: int | None = None
-        self.trailers = EXIT
+        self.trailers = _TRAILERS
         self.topic: int | None = job.id if follow else None
 
     def pull(self, limit: int) -> bytes | End | None:
@@ -190,20 +213,21 @@ class EventsBody:
             return BROKEN
         if pulled:
             return b"".join(pulled)
-        if self._position.states == 3:
-            return End(trailers=((EXIT, exit_field(self._job)),))
+        if self._position.told == Told.COMPLETE:
+            job = self._job
+            return End(trailers=((EXIT, exit_field(job)), *dropped_header(job, Stream)))
         return None if self._follow else THE_END
 
     def _next(self) -> bytes:
         """The next event; empty for none yet."""
         job, position = self._job, self._position
-        if position.states == 0:
-            position.states = 1
+        if position.told == Told.NOTHING:
+            position.told = Told.NEW
             return self._event("new", job.create, "")
-        if position.states == 1:
+        if position.told == Told.NEW:
             if not job.start and not job.over:
                 return b""
-            position.states = 2
+            position.told = Told.RUNNING
             if job.start:
                 return self._event("running", job.start, "")
         while self._index < job.output.arrivals():
@@ -215,19 +239,22 @@ class EventsBody:
                 # The newest record may still grow.
                 break
             self._index += 1
+        if job.cut and position.told < Told.DROPPED:
+            position.told = Told.DROPPED
+            return self._event("dropped", job.output.cut_at, _dropped_pairs(job))
         if not job.over:
             return b""
         for stream in Stream:
             # The rest of a character has not come: send what was held back.
             if event := self._tell(stream, job.output.size(stream), job.complete, final=True):
                 return event
-        if position.states == 3:
+        if position.told == Told.COMPLETE:
             return b""
-        position.states = 3
+        position.told = Told.COMPLETE
         more = f',"exit":{string(exit_field(job))}'
         for name in ("code", "signal", "reason"):
             more += f',"{name}":{SMALL_FIELDS[name](job)}'
-        return self._event("complete", job.complete, more)
+        return self._event("complete", job.complete, more + _dropped_pairs(job))
 
     def _tell(self, stream: Stream, end: int, wall: int, *, final: bool) -> bytes:
         """An event of the stream's bytes up to `end` at most; empty if there is none."""
@@ -260,6 +287,10 @@ class EventsBody:
             return f"id: {self._position}\nevent: {name}\ndata: {data}\n\n".encode()
         identity = f'"id":"{self._position}","event":"{name}"'
         return f'{{{identity},"time":{time}{more}}}\n'.encode()
+
+
+def _dropped_pairs(job: Job) -> str:
+    return "".join(f',"{name}":{count}' for name, count in dropped(job))
 
 
 def _first_untold(job: Job, position: Position) -> int:

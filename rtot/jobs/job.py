@@ -11,7 +11,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import NamedTuple
 
-from rtot.jobs.output import Output, Stream
+from rtot.jobs.output import NOTHING_DROPPED, Output, Stream
 
 
 class State(Enum):
@@ -184,8 +184,13 @@ class Job:
 
     @property
     def failed(self) -> bool:
-        """Whether a complete job ended other than by exit 0."""
-        return bool(self.failure) or self.status != 0
+        """Whether it is complete, and by anything but an exit with 0 of its own accord."""
+        return self.over and (self.reason is not Reason.EXITED or self.status != 0)
+
+    @property
+    def cut(self) -> bool:
+        """Whether something of its output was dropped."""
+        return self.output.dropped != NOTHING_DROPPED
 
 
 def reason_of_exit(job: Job) -> Reason:

@@ -140,6 +140,7 @@ class Output:
         "_newest_wall",
         "_out",
         "_storage",
+        "cut_at",
         "dropped",
     )
 
@@ -158,6 +159,8 @@ class Output:
         self._newest_wall = 0
         self._newest_start = 0
         self.dropped = NOTHING_DROPPED
+        self.cut_at = 0
+        """When bytes were dropped first (ns since the epoch), 0 for never."""
 
     @property
     def out_size(self) -> int:
@@ -186,9 +189,14 @@ class Output:
             kept = sequence.append(data[:room], self._memory, lambda: self._create(stream.name))
         if kept < len(data):
             out, err = self.dropped
+            self.cut_at = self.cut_at or wall
             lost = len(data) - kept
             self.dropped = (out + lost, err) if stream is Stream.OUT else (out, err + lost)
         return kept
+
+    def lost(self, stream: Stream) -> int:
+        """How many bytes of the stream were dropped."""
+        return self.dropped[stream is Stream.ERR]
 
     @property
     def full(self) -> bool:

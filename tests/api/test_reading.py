@@ -149,7 +149,7 @@ def test_follow(face: Face) -> None:
     assert isinstance(reply, Reply)
     body = reply.response.body
     assert not isinstance(body, bytes)
-    assert (reply.lease, body.topic, body.trailers) == (0, 0, "Rtot-Exit")
+    assert (reply.lease, body.topic, body.trailers) == (0, 0, "Rtot-Exit, Rtot-Dropped")
     assert body.pull(10) is None
     face.world.obey(face.now)
     face.jobs.output_received(0, Stream.OUT, b"hello", face.now)

@@ -7,17 +7,17 @@ import pytest
 from rtot.api.streams import Position, _whole_characters
 from rtot.http.messages import End
 from rtot.jobs.output import Stream
-from tests.api.face import Face, header, pull, text
+from tests.api.face import Face, header, pull, text, value
 from tests.world import at
 
 
-@pytest.mark.parametrize("text", ["0.0.0", "3.1.2", f"1.{'9' * 18}.{'1' * 18}"])
+@pytest.mark.parametrize("text", ["0.0.0", "5.1.2", f"1.{'9' * 18}.{'1' * 18}"])
 def test_ids_of_events(text: str) -> None:
     assert str(Position.parse(text)) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "1.2", "1.2.3.4", "4.0.0", "-1.0.0", "a.0.0", f"1.{'9' * 19}.0", "\u0661.0.0"]
+    "text", ["", "1", "1.2", "1.2.3.4", "6.0.0", "-1.0.0", "a.0.0", f"1.{'9' * 19}.0", "\u0661.0.0"]
 )
 def test_what_is_no_id(text: str) -> None:
     with pytest.raises(ValueError, match="is not the id of an event"):
@@ -67,13 +67,13 @@ def test_the_story_of_a_job(face: Face) -> None:
         ("out", "2.4.0", "one\n", 0),
         ("err", "2.4.4", "two\n", 0),
         ("out", "2.10.4", "three\n", 4),
-        ("complete", "3.10.4", None, None),
+        ("complete", "5.10.4", None, None),
     ]
     assert told[2]["time"] == "2023-11-14 22:13:23 +0000 UTC"
     assert (told[-1]["exit"], told[-1]["code"]) == ("exit status 3", 3)
     for index, event in enumerate(told[:-1]):
         assert events(face, last_event_id=str(event["id"])) == told[index + 1 :]
-    assert face.ask("GET", "/jobs/0/events", last_event_id="3.10.4").status == 204
+    assert face.ask("GET", "/jobs/0/events", last_event_id="5.10.4").status == 204
 
 
 def test_server_sent_events(face: Face) -> None:
@@ -157,7 +157,7 @@ def test_the_story_of_a_job_that_never_started(face: Face) -> None:
     assert [e["event"] for e in events(face)] == ["new", "complete"]
 
 
-@pytest.mark.parametrize("identity", ["x", "1.2", "1.2.3.4", "4.0.0", "1.-1.0", "2.99.0", "1.0.9"])
+@pytest.mark.parametrize("identity", ["x", "1.2", "1.2.3.4", "6.0.0", "1.-1.0", "2.99.0", "1.0.9"])
 def test_ids_that_are_none(face: Face, identity: str) -> None:
     face.run()
     assert face.ask("GET", "/jobs/0/events", last_event_id=identity).status == 400
@@ -199,3 +199,105 @@ def test_a_piece_that_grows_after_it_was_told(face: Face) -> None:
     face.jobs.output_received(job.id, Stream.OUT, b"b", at(3.0001))
     told, _ = pull(body)
     assert [json.loads(line)["text"] for line in told.splitlines()] == ["b"]
+
+
+def cut(limit: int = 4, status: int = 0) -> Face:
+    """A job that wrote 8 bytes to stdout and 2 to stderr, of which so many were kept."""
+    face = Face(max_output=limit)
+    job = face.run()
+    for second, (stream, data) in enumerate(
+        [(Stream.OUT, b"abc"), (Stream.ERR, b"xy"), (Stream.OUT, b"defgh")], 2
+    ):
+        face.now = at(second)
+        face.jobs.output_received(job.id, stream, data, face.now)
+    face.now = at(9)
+    face.world.end(job.id, status, face.now)
+    return face
+
+
+def test_output_that_was_cut_is_told_as_such() -> None:
+    face = cut()
+    told = events(face)
+    assert [(e["event"], e["id"]) for e in told] == [
+        ("new", "1.0.0"),
+        ("running", "2.0.0"),
+        ("out", "2.3.0"),
+        ("err", "2.3.1"),
+        ("dropped", "4.3.1"),
+        ("complete", "5.3.1"),
+    ]
+    assert (told[4]["out_dropped"], told[4]["err_dropped"]) == (5, 1)
+    assert told[4]["time"] == "2023-11-14 22:13:23 +0000 UTC"
+    assert (told[5]["out_dropped"], told[5]["err_dropped"]) == (5, 1)
+    for index, event in enumerate(told[:-1]):
+        assert events(face, last_event_id=str(event["id"])) == told[index + 1 :]
+    whole = events(cut(10))
+    assert "dropped" not in [e["event"] for e in whole]
+    assert "out_dropped" not in whole[-1]
+
+
+def test_who_follows_is_told_at_once_that_output_is_dropped() -> None:
+    face = Face(max_output=2)
+    job = face.run()
+    body = face.ask("GET", "/jobs/0/events?follow", accept="application/x-ndjson").body
+    assert not isinstance(body, bytes)
+    face.jobs.output_received(job.id, Stream.OUT, b"abc", face.now)
+    data, end = pull(body)
+    assert end is None
+    last = json.loads(data.splitlines()[-1])
+    assert (last["event"], last["out_dropped"], "err_dropped" in last) == ("dropped", 1, False)
+    face.jobs.output_received(job.id, Stream.OUT, b"defg", face.now)
+    assert pull(body) == (b"", None)
+    face.world.end(job.id, 0, face.now)
+    data, end = pull(body)
+    assert json.loads(data)["out_dropped"] == 5
+    assert end == End((("Rtot-Exit", "0"), ("Rtot-Dropped", "5")))
+
+
+@pytest.mark.parametrize(
+    ("limit", "out", "err"), [(4, 5, 1), (3, 5, 2), (5, 5, None), (9, 1, None)]
+)
+def test_dropped_bytes_are_in_every_answer(limit: int, out: int, err: int | None) -> None:
+    face = cut(limit)
+    (job,) = value(face.ask("GET", "/jobs"))["jobs"]
+    assert (job["out_dropped"], job.get("err_dropped")) == (out, err)
+    total = str(out + (err or 0))
+    for target, count in (
+        ("/jobs/0", total),
+        ("/jobs/0/events", total),
+        ("/jobs/0/out", str(out)),
+        ("/jobs/0/out?follow", str(out)),
+        ("/jobs/0/err", None if err is None else str(err)),
+        ("/jobs", None),
+    ):
+        assert header(face.ask("GET", target), "Rtot-Dropped") == count, target
+        assert header(face.ask("HEAD", target), "Rtot-Dropped") == count, target
+    assert header(face.ask("GET", "/jobs/0/out", range="bytes=0-0"), "Rtot-Dropped") == str(out)
+    assert header(face.ask("GET", "/jobs/0/out", range="bytes=99-"), "Rtot-Dropped") == str(out)
+
+
+def test_dropped_bytes_in_the_fields_that_are_asked_for() -> None:
+    face = cut()
+
+    def fields(names: str) -> set[str]:
+        return set(value(face.ask("GET", f"/jobs/0?fields={names}"))["jobs"][0])
+
+    assert fields("") == {"id", "state", "href"}
+    assert fields("err") == {"id", "state", "href", "err", "err_dropped"}
+    assert fields("out_dropped") == {"id", "state", "href", "out_dropped"}
+    assert {"out_dropped", "err_dropped"} <= fields("*")
+    assert text(face.ask("GET", "/jobs/0?fields=*")).count("out_dropped") == 1
+    assert value(cut(10).ask("GET", "/jobs/0?fields=out_dropped"))["jobs"][0]["out_dropped"] == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "broken"), [(10, 0, False), (10, 256, True), (4, 0, True), (4, 256, True)]
+)
+def test_fail_breaks_off_what_failed_or_was_cut(limit: int, status: int, broken: bool) -> None:
+    face = cut(limit, status)
+    for stream in ("out", "err"):
+        body = face.ask("GET", f"/jobs/0/{stream}?follow&fail").body
+        assert not isinstance(body, bytes)
+        end = pull(body)[1]
+        assert end is not None
+        assert end.broken == broken

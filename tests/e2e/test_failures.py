@@ -1,10 +1,11 @@
 """Nothing that failed, was cut or was never run looks like success."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.harness import Rtot
+from tests.harness import AUTHORIZATION, Rtot, needs
 
 Start = Callable[..., Rtot]
 
@@ -33,3 +34,39 @@ def test_a_launcher_that_is_not_utf_8(start: Start) -> None:
     rtot = start("--launcher", os.fsdecode(b"default=/nonexistent/\xff"))
     assert rtot.run(b"true")["exit"] == "fork/exec /nonexistent/\ufffd: no such file or directory"
     assert rtot.json("/jobs?fields=*")["jobs"]
+
+
+def follow(rtot: Rtot, job_id: int, query: str) -> tuple[int, bytes]:
+    """curl's exit status, and the headers and trailers that it saw."""
+    url = f"{rtot.url}/jobs/{job_id}/{query}"
+    command = ["curl", "-sSN", "-o", "/dev/null", "-D", "-", "-H", AUTHORIZATION, url]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    return done.returncode, done.stdout
+
+
+def check_that_cut_output_shows(rtot: Rtot, script: bytes) -> None:
+    job = rtot.run(script)
+    lost = job["out_dropped"]
+    assert len(job["out"]) + lost == 300_000
+    status, head = follow(rtot, job["id"], "out?follow")
+    assert (status, head.count(b"Rtot-Dropped: %d\r\n" % lost)) == (0, 2)
+    assert b"Rtot-Exit: 0\r\n" in head
+    status, head = follow(rtot, job["id"], "out")
+    assert (status, head.count(b"Rtot-Dropped: %d\r\n" % lost)) == (0, 1)
+    assert follow(rtot, job["id"], "out?follow&fail")[0] == 18
+    told = rtot.curl(f"/jobs/{job['id']}/events", "-H", "Accept: application/x-ndjson")
+    assert b'"event":"dropped"' in told
+    assert b'"out_dropped":%d}\n' % lost in told.splitlines(keepends=True)[-1]
+
+
+def test_output_over_the_limit_does_not_look_whole(start: Start) -> None:
+    check_that_cut_output_shows(
+        start("--max-output=100K"), b"head -c 300000 /dev/zero | tr '\\0' x"
+    )
+
+
+@needs("prlimit")
+def test_output_on_a_full_disk_does_not_look_whole(rtot: Rtot) -> None:
+    limit = ["prlimit", f"--pid={rtot.pid}", "--fsize=100000:100000"]
+    subprocess.run(limit, check=True)
+    check_that_cut_output_shows(rtot, b"head -c 300000 /dev/zero | tr '\\0' x")

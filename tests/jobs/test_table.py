@@ -898,3 +898,26 @@ def test_a_wait_status_with_a_core(table: Table) -> None:
     job = table.run()
     table.world.end(0, 139, at(1))
     assert job.reason is Reason.SIGNALED
+
+
+def test_what_counts_as_failed(table: Table) -> None:
+    good, bad, killed, late, never = (table.run(timeout=t) for t in (None, None, None, 5.0, None))
+    assert not good.failed
+    table.world.end(good.id, 0, START)
+    table.world.end(bad.id, 256, START)
+    for job, how in ((killed, Reason.KILLED), (late, Reason.TIMEOUT)):
+        # It catches TERM and exits with 0, which is not what it was to do.
+        if how is Reason.KILLED:
+            table.jobs.kill(job, START, Signals.SIGTERM, 5.0)
+        else:
+            table.jobs.expire(at(5))
+        assert not job.failed
+        table.world.end(job.id, 0, at(5))
+        assert (job.reason, job.status) == (how, 0)
+    assert [j.failed for j in (good, bad, killed, late)] == [False, True, True, True]
+    refused = table.submit()
+    assert table.jobs.take_job(at(6)) is refused
+    table.jobs.not_started(refused, "no such file", at(6))
+    assert refused.failed
+    table.jobs.kill(never, at(6), Signals.SIGTERM, 5.0)
+    assert not never.failed
