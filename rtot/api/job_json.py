@@ -12,6 +12,7 @@ from rtot.jobs.job import SHOWN, Job, Usage
 from rtot.jobs.output import Stream, UnreadableError
 from rtot.text import EACH_BYTE, decode, format_time, string, strings
 
+ALWAYS = ("id", "state", "exit", "href")
 DEFAULT_FIELDS: tuple[str, ...] = ("out", "err", "start", "complete", "create")
 UNREADABLE = "its output cannot be read any more"
 _PIECE = 64 * 1024
@@ -136,7 +137,7 @@ ALL_FIELDS = (*DEFAULT_FIELDS, *(f for f in SMALL_FIELDS if f not in DEFAULT_FIE
 def whole(job: Job, fields: tuple[str, ...], filename: str) -> str | None:
     """The job as a JSON object; None where its output is too large to be told at once.
 
-    Unknown fields are passed over. Raises UnreadableError.
+    The fields that are there ALWAYS need not be named. Raises UnreadableError.
     """
     output = job.output
     out = output.out_size if "out" in fields else 0

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rtot.api.answers import Answer, Ask
 from rtot.api.job_json import DEFAULT_FIELDS, UNREADABLE, render, stand_in
-from rtot.api.parameters import FIELDS, FROM, LIMIT, SELECTED_LABEL, STATE, UNTIL
+from rtot.api.parameters import FAILED, FIELDS, FROM, LIMIT, SELECTED_LABEL, STATE, UNTIL
 from rtot.api.streams import JsonBody
 from rtot.api.waits import JobsWait, asked_wait
 from rtot.http.errors import JSON_TYPE
@@ -45,8 +45,9 @@ def list_jobs(ask: Ask) -> Answer:
 
 
 def asked_selection(ask: Ask) -> Selection:
-    """The selection in the query. An empty `state` counts as absent, as in the original."""
-    return Selection(ask.query.get(STATE) or None, frozenset(ask.query.all(SELECTED_LABEL)))
+    """The selection in the query."""
+    query = ask.query
+    return Selection(query.get(STATE), frozenset(query.all(SELECTED_LABEL)), query.get(FAILED))
 
 
 class Listing(NamedTuple):

@@ -7,9 +7,13 @@ misplaced secret.
 
 from signal import Signals
 
-from rtot.api.job_json import ALL_FIELDS
+from rtot.api.job_json import ALL_FIELDS, ALWAYS
 from rtot.config import parse_duration
 from rtot.http.query import Parameter, choice, duration, flag, number
+from rtot.jobs.job import SHOWN
+
+_FIELDS = frozenset({*ALL_FIELDS, *ALWAYS, "*", ""})
+_STATES = frozenset({*SHOWN.values(), ""})
 
 
 def _parse_env(text: str) -> tuple[str, str]:
@@ -48,7 +52,17 @@ def _parse_timeout(text: str) -> float:
 
 def _parse_fields(text: str) -> tuple[str, ...]:
     names = dict.fromkeys(text.split(","))
+    for name in names:
+        if name not in _FIELDS:
+            raise ValueError(f"there is no field {name}")
     return ALL_FIELDS if "*" in names else tuple(names)
+
+
+def _parse_state(text: str) -> str | None:
+    """An empty one counts as absent, as in the original."""
+    if text not in _STATES:
+        raise ValueError
+    return text or None
 
 
 def _parse_signal(text: str) -> Signals:
@@ -75,7 +89,8 @@ LEASE = flag("lease")
 FIELDS = Parameter("fields", "names of fields, joined by commas, or *", _parse_fields)
 WAIT = duration("wait")
 UNTIL = choice("until", "all", "any")
-STATE = Parameter("state", "new, running or complete", str)
+STATE = Parameter("state", "new, running or complete", _parse_state)
+FAILED = flag("failed")
 SELECTED_LABEL = Parameter("label", "a label", str, repeatable=True)
 FROM = number("from")
 LIMIT = number("limit", 1)

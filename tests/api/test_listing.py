@@ -198,3 +198,64 @@ def test_a_list_with_a_job_whose_output_is_gone(pulled: int) -> None:
     assert [j.get("error") for j in jobs] == [None, job_json.UNREADABLE, None]
     assert [j.get("out", "")[:5] for j in jobs] == ["first", "x" * 5 * pulled, "last"]
     assert {j["href"] for j in jobs} == {"/jobs/0", "/jobs/1", "/jobs/2"}
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "message"),
+    [
+        ("GET", "/jobs?state=failed", "state: want new, running or complete"),
+        ("GET", "/jobs?state=Complete", "state: want new, running or complete"),
+        ("DELETE", "/jobs?state=bogus", "state: want new, running or complete"),
+        ("DELETE", "/jobs?failed=maybe", "failed: want 1 or 0"),
+        ("GET", "/jobs?fields=OUT", "fields: there is no field OUT"),
+        ("GET", "/jobs/0?fields=out,code,nope", "fields: there is no field nope"),
+        ("POST", "/jobs?fields=Out", "fields: there is no field Out"),
+        ("GET", "/ping?deep", "deep: no such parameter here"),
+        ("GET", "/?x=1", "x: no such parameter here"),
+        ("DELETE", "/?force", "force: no such parameter here"),
+    ],
+)
+def test_what_does_not_exist_is_an_error(
+    face: Face, method: str, target: str, message: str
+) -> None:
+    face.complete()
+    answer = face.ask(method, target, b"echo" if method == "POST" else b"")
+    assert answer.status == 400
+    assert value(answer) == {"error": "invalid parameter", "message": message}
+    assert len(face.jobs) == 1
+    assert not face.jobs.closing
+
+
+def test_fields_that_are_always_there_may_be_named(face: Face) -> None:
+    face.complete(status=256)
+    (job,) = value(face.ask("GET", "/jobs?fields=id,state,exit,href,code"))["jobs"]
+    assert job == {
+        "id": 0,
+        "state": "complete",
+        "exit": "exit status 1",
+        "code": 1,
+        "href": "/jobs/0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        ("failed", [1, 2]),
+        ("failed=1&label=x", [2]),
+        ("failed=0", [0]),
+        ("failed=0&state=running", []),
+        ("failed&state=complete", [1, 2]),
+        ("failed&state=new", []),
+        ("state=", [0, 1, 2, 3, 4]),
+    ],
+)
+def test_jobs_that_failed(face: Face, query: str, numbers: list[int]) -> None:
+    face.complete()
+    face.complete(status=256)
+    face.complete("/jobs?label=x", status=9)
+    face.run()
+    face.submit()
+    assert [j["id"] for j in value(face.ask("GET", f"/jobs?fields=&{query}"))["jobs"]] == numbers
+    face.ask("DELETE", f"/jobs?{query}")
+    assert len(face.jobs) == 5 - len(numbers)
