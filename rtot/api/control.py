@@ -4,7 +4,6 @@ from signal import Signals
 
 from rtot.api.answers import Answer, Ask, RefusalError, Upload, json, no_content
 from rtot.api.job_json import DEFAULT_FIELDS
-from rtot.api.listing import asked_selection, iter_matching
 from rtot.api.parameters import CLOSE, GRACE, SIGNAL, TIMEOUT_AFTER, TREE
 from rtot.api.reading import parse_job_id, require_job, show_job
 from rtot.api.waits import StopWait, receipt
@@ -81,13 +80,6 @@ def delete_job(ask: Ask) -> Answer:
     if job is None:
         return json(404, '{"error":"no such job"}\n')
     ask.jobs.forget(job, ask.now, tree=ask.query.get(TREE, True))
-    return no_content()
-
-
-def delete_jobs(ask: Ask) -> Answer:
-    """Kill and forget all jobs that match the query."""
-    for job in iter_matching(ask.jobs, asked_selection(ask)):
-        ask.jobs.forget(job, ask.now)
     return no_content()
 
 

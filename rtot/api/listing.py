@@ -1,16 +1,12 @@
-"""Lists of jobs: which ones are meant, page by page, streamed however many there are."""
+"""A list of jobs as an answer: page by page, streamed however many there are."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rtot.api.answers import Answer, Ask
-from rtot.api.job_json import DEFAULT_FIELDS, UNREADABLE, render, stand_in
-from rtot.api.parameters import FAILED, FIELDS, FROM, LIMIT, SELECTED_LABEL, STATE, UNTIL
+from rtot.api.job_json import UNREADABLE, render, stand_in
 from rtot.api.streams import JsonBody
-from rtot.api.waits import JobsWait, asked_wait
 from rtot.http.errors import JSON_TYPE
-from rtot.http.messages import Headers, Request, Response
-from rtot.http.query import BadParameterError
+from rtot.http.messages import Header, Headers, Request, Response
 from rtot.jobs.job import Job
 from rtot.jobs.output import UnreadableError
 from rtot.jobs.selection import Selection
@@ -20,34 +16,6 @@ from rtot.jobs.table import JobTable
 _LOOK = 256
 # How many a page examines (or its limit, if that is more), whether they match or not.
 _LOOK_OF_PAGE = 4096
-
-
-def list_jobs(ask: Ask) -> Answer:
-    """The jobs that match the query, after a wait if one was requested."""
-    query, jobs = ask.query, ask.jobs
-    wait, headers = asked_wait(ask)
-    until_all = query.get(UNTIL, "all") == "all"
-    if UNTIL in query and wait is None:
-        raise BadParameterError("until", "goes with wait")
-    listing = Listing(
-        ask.request,
-        jobs,
-        asked_selection(ask),
-        query.get(FIELDS, DEFAULT_FIELDS),
-        query.get(FROM, 0),
-        query.get(LIMIT),
-        headers,
-    )
-    if wait is not None and (pending := listing.pending(until_all)):
-        deadline = ask.now.monotonic + wait
-        return JobsWait(jobs, pending, deadline, listing.answer, until_all=until_all)
-    return listing.answer()
-
-
-def asked_selection(ask: Ask) -> Selection:
-    """The selection in the query."""
-    query = ask.query
-    return Selection(query.get(STATE), frozenset(query.all(SELECTED_LABEL)), query.get(FAILED))
 
 
 class Listing(NamedTuple):
@@ -61,17 +29,17 @@ class Listing(NamedTuple):
     limit: int | None
     headers: Headers
 
-    def pending(self, until_all: bool) -> set[int]:
-        """The jobs that are to be waited for until all, or until any of them, are complete."""
-        jobs, selection, first = self.jobs, self.selection, self.first
-        pending = {j.id for j in jobs.unfinished() if j.id >= first and selection.matches(j)}
-        if not until_all and any(j.over for j in iter_matching(jobs, selection, first)):
-            pending.clear()
-        return pending
+    def pending(self) -> set[int]:
+        """The jobs that are not complete yet."""
+        return {
+            job.id
+            for job in self.jobs.unfinished()
+            if job.id >= self.first and self.selection.matches(job)
+        }
 
-    def answer(self) -> Response:
-        """The list as it is now. A page that is not the last links to the next."""
-        headers = (JSON_TYPE, *self.headers)
+    def answer(self, more: str = "") -> Response:
+        """The list as it is now, and `more` JSON. A page that is not the last links to the next."""
+        headers = (JSON_TYPE, seq_header(self.jobs.changes.last), *self.headers)
         chosen: Iterator[Job | None]
         if self.limit is None:
             chosen = _chosen(self.jobs, self.selection, self.first)
@@ -82,13 +50,19 @@ class Listing(NamedTuple):
                 link = f'<{_next_page(self.request, page.next)}>; rel="next"'
                 headers = (*headers, ("Link", link))
             chosen = iter(page.jobs)
-        return Response(200, headers, JsonBody(json_array(chosen, self.fields, self.jobs)))
+        pieces = json_array(chosen, self.fields, self.jobs, more)
+        return Response(200, headers, JsonBody(pieces))
+
+
+def seq_header(number: int) -> Header:
+    """Rtot-Seq: the number of the newest change that the answer tells of."""
+    return "Rtot-Seq", str(number)
 
 
 def json_array(
-    chosen: Iterator[Job | None], fields: tuple[str, ...], jobs: JobTable
+    chosen: Iterator[Job | None], fields: tuple[str, ...], jobs: JobTable, more: str = ""
 ) -> Iterator[bytes]:
-    """`{"jobs":[…]}` in pieces; None among the jobs is a pause.
+    """`{"jobs":[…]}` in pieces, `more` behind the array; None among the jobs is a pause.
 
     An error stands in place of a job that cannot be shown.
     """
@@ -101,7 +75,7 @@ def json_array(
             yield before + piece
             before = b""
         before = b","
-    yield (b"" if before == b"," else before) + b"]}\n"
+    yield (b"" if before == b"," else before) + f"]{more}}}\n".encode()
 
 
 def _shown(job: Job, fields: tuple[str, ...], jobs: JobTable) -> Iterator[bytes]:

@@ -94,6 +94,7 @@ FAILED = flag("failed")
 SELECTED_LABEL = Parameter("label", "a label", str, repeatable=True)
 FROM = number("from")
 LIMIT = number("limit", 1)
+SINCE = number("since")
 
 # Of an output, or of what is to be written to a job.
 OFFSET = number("offset")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from rtot.api import control, listing, reading, server, submission
+from rtot.api import collection, control, reading, server, submission
 from rtot.api.answers import Answer, Ask
 from rtot.api.parameters import (
     ARG,
@@ -28,6 +28,7 @@ from rtot.api.parameters import (
     OFFSET,
     SELECTED_LABEL,
     SIGNAL,
+    SINCE,
     STATE,
     STDIN,
     TIMEOUT,
@@ -81,8 +82,8 @@ ROUTES = (
     Route(
         "GET",
         "/jobs",
-        listing.list_jobs,
-        (STATE, FAILED, SELECTED_LABEL, FIELDS, WAIT, UNTIL, FROM, LIMIT),
+        collection.list_jobs,
+        (STATE, FAILED, SELECTED_LABEL, FIELDS, WAIT, UNTIL, FROM, LIMIT, SINCE),
     ),
     Route(
         "POST",
@@ -91,7 +92,7 @@ ROUTES = (
         (ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, LAUNCHER, FIELDS, WAIT, LEASE),
         Body.SCRIPT,
     ),
-    Route("DELETE", "/jobs", control.delete_jobs, (STATE, FAILED, SELECTED_LABEL)),
+    Route("DELETE", "/jobs", collection.delete_jobs, (STATE, FAILED, SELECTED_LABEL)),
     Route("GET", "/jobs/{id}", reading.get_job, (FIELDS, WAIT)),
     Route("DELETE", "/jobs/{id}", control.delete_job, (TREE,)),
     Route("GET", "/jobs/{id}/out", reading.get_out, (OFFSET, FOLLOW, FAIL, LEASE)),

@@ -5,7 +5,9 @@ match a selection. It never returns all jobs at once: there may be a million.
 """
 
 import bisect
+from array import array
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from rtot.jobs.job import Job
@@ -36,6 +38,9 @@ class Archive(Protocol):
 
         At most `look` jobs are examined, so a page may be short without being the last one.
         """
+
+    def changed_after(self, number: int, limit: int) -> list[Job]:
+        """The first `limit` jobs whose last change came after that number, in that order."""
 
     def by_key(self, key: str) -> Job | None:
         """The job that was submitted under that idempotency key."""
@@ -103,6 +108,52 @@ class JobsById:
         return Page(found, None)
 
 
+class ByChange:
+    """Ids of jobs in the order of their last change. Entries of earlier changes are passed over."""
+
+    __slots__ = ("_ids", "_numbers")
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+        self._ids = array("q")
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, job: Job) -> None:
+        """The job has changed, or has come here after its last change."""
+        if not self._numbers or job.change > self._numbers[-1]:
+            self._numbers.append(job.change)
+            self._ids.append(job.id)
+        else:
+            at = bisect.bisect(self._numbers, job.change)
+            self._numbers.insert(at, job.change)
+            self._ids.insert(at, job.id)
+
+    def after(self, number: int, limit: int, get: Callable[[int], Job | None]) -> list[Job]:
+        """The first `limit` of the jobs whose last change came after that number."""
+        found: list[Job] = []
+        for at in range(bisect.bisect(self._numbers, number), len(self._numbers)):
+            job = get(self._ids[at])
+            if job is not None and job.change == self._numbers[at]:
+                found.append(job)
+                if len(found) == limit:
+                    break
+        return found
+
+    def sweep(self, alive: int, get: Callable[[int], Job | None]) -> None:
+        """Drop the entries that are passed over, if they are many beside those of `alive` jobs."""
+        if len(self._ids) <= 64 + 3 * alive:
+            return
+        numbers, ids = self._numbers, self._ids
+        self._numbers, self._ids = array("q"), array("q")
+        for number, job_id in zip(numbers, ids, strict=True):
+            job = get(job_id)
+            if job is not None and job.change == number:
+                self._numbers.append(number)
+                self._ids.append(job_id)
+
+
 def merge(one: Page, other: Page, limit: int) -> Page:
     """The beginning of two pages as one page. No job is on both."""
     horizon = min((page.next for page in (one, other) if page.next is not None), default=None)
@@ -117,11 +168,12 @@ def merge(one: Page, other: Page, limit: int) -> Page:
 class MemoryArchive:
     """An Archive that lasts as long as the process."""
 
-    __slots__ = ("_added", "_jobs", "_keys", "_times")
+    __slots__ = ("_added", "_by_change", "_jobs", "_keys", "_times")
 
     def __init__(self) -> None:
         self._jobs = JobsById()
         self._keys: dict[str, Job] = {}
+        self._by_change = ByChange()
         # The ids that were added, and when; including jobs that were removed since.
         self._added: deque[int] = deque()
         self._times: deque[float] = deque()
@@ -133,6 +185,7 @@ class MemoryArchive:
         self._jobs.add(job)
         self._added.append(job.id)
         self._times.append(now)
+        self._by_change.add(job)
         if job.key is not None:
             self._keys[job.key] = job
 
@@ -141,6 +194,9 @@ class MemoryArchive:
 
     def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
         return self._jobs.page(selection, first, limit, look)
+
+    def changed_after(self, number: int, limit: int) -> list[Job]:
+        return self._by_change.after(number, limit, self._jobs.get)
 
     def by_key(self, key: str) -> Job | None:
         return self._keys.get(key)
@@ -153,6 +209,7 @@ class MemoryArchive:
         if job.key is not None:
             del self._keys[job.key]
         job.output.remove()
+        self._by_change.sweep(len(self._jobs), self._jobs.get)
         while self._added and self._jobs.get(self._added[0]) is None:
             self._added.popleft()
             self._times.popleft()

@@ -139,6 +139,7 @@ class Job:
     """
 
     __slots__ = (
+        "change",
         "complete",
         "create",
         "failure",
@@ -176,6 +177,8 @@ class Job:
         self.running: Running | None = None
         self.key: str | None = None
         self.fingerprint = 0
+        self.change = 0
+        """The number of its last change (`jobs.changes`)."""
 
     @property
     def over(self) -> bool:

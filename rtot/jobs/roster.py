@@ -5,6 +5,7 @@ forgotten: no client sees it any more, and the job table keeps it only until it 
 """
 
 from rtot.jobs.archive import Archive, JobsById, Page, merge
+from rtot.jobs.changes import Changes
 from rtot.jobs.job import Job
 from rtot.jobs.keys import Keys
 from rtot.jobs.selection import Selection
@@ -13,13 +14,14 @@ from rtot.jobs.selection import Selection
 class Roster:
     """Where each job is. It changes no job."""
 
-    __slots__ = ("_alive", "_archive", "_forgotten", "_keys")
+    __slots__ = ("_alive", "_archive", "_forgotten", "_keys", "changes")
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._alive = JobsById()
         self._forgotten: dict[int, Job] = {}
         self._keys = Keys(archive)
+        self.changes = Changes(self._alive, archive)
 
     def __len__(self) -> int:
         """How many jobs clients see."""
@@ -55,6 +57,7 @@ class Roster:
     def add(self, job: Job, key: str | None, fingerprint: int) -> None:
         """The job was accepted."""
         self._alive.add(job)
+        self.changes.changed(job)
         if key is not None:
             self._keys.add(job, key, fingerprint)
 
@@ -70,10 +73,12 @@ class Roster:
         """The job was deleted while something can still happen to it."""
         self._leave(job)
         self._forgotten[job.id] = job
+        self.changes.deleted(job)
 
     def remove(self, job: Job) -> None:
         """The job was deleted. It is in the archive."""
         self._archive.remove(job)
+        self.changes.deleted(job)
 
     def _leave(self, job: Job) -> None:
         self._alive.remove(job.id)

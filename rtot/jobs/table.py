@@ -13,11 +13,13 @@ from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
 from rtot.jobs.archive import Archive, Page
+from rtot.jobs.changes import ANY_JOB
 from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report, ReportBug
 from rtot.jobs.endings import Endings
 from rtot.jobs.job import (
     OVER,
     PLAIN,
+    SHOWN,
     TRANSITIONS,
     UNSTARTED,
     Event,
@@ -60,6 +62,8 @@ class JobTable:
         self._settings = settings
         self._storage = storage
         self._roster = Roster(archive)
+        self.changes = self._roster.changes
+        """The numbers of changes."""
         self._queue = Queue(settings)
         self._next_id = 0
         self._retention = Retention(settings, archive)
@@ -115,6 +119,7 @@ class JobTable:
         output = Output(self._storage, str(job_id), limit=limit, memory=memory)
         job = Job(job_id, options, output, now.wall)
         self._roster.add(job, key, fingerprint)
+        self._outbox.changed(ANY_JOB)
         self._queue.add(job)
         return job
 
@@ -132,6 +137,7 @@ class JobTable:
     def forget(self, job: Job, now: Now, *, tree: bool = True) -> None:
         """Kill what is left of the job and forget it."""
         self._outbox.changed(job.id)
+        self._outbox.changed(ANY_JOB)
         if job.state is State.COMPLETE:
             self._roster.remove(job)
             return
@@ -322,7 +328,7 @@ class JobTable:
         return job
 
     def take_changes(self) -> set[int]:
-        """The jobs that have changed since the last call."""
+        """The jobs that have changed since the last call; ANY_JOB if a change has got a number."""
         return self._outbox.take_changes()
 
     def _transition(self, job: Job, event: Event, now: Now) -> None:
@@ -332,6 +338,9 @@ class JobTable:
             raise IllegalTransitionError(f"{event.name} of job {job.id} that is {before.name}")
         job.state = after
         self._outbox.changed(job.id)
+        if SHOWN[after] != SHOWN[before] and self._roster.forgotten(job.id) is None:
+            self.changes.changed(job)
+            self._outbox.changed(ANY_JOB)
         self._queue.moved(before, after)
         if after not in OVER:
             return

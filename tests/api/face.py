@@ -72,7 +72,7 @@ def pull(body: Body) -> tuple[bytes, End | None]:
     """All that there is of a body, and its end if it has come."""
     data = b""
     pauses = 0
-    while pauses < 5:
+    while pauses < 50:
         pulled = body.pull(1 << 16)
         if isinstance(pulled, End):
             return data, pulled

@@ -35,11 +35,14 @@ def test_wait_for_a_set(face: Face, until: str, wakes: int) -> None:
     assert face.ask("GET", f"/jobs?label=x&wait=5&until={until}").status == 200
 
 
-def test_any_that_is_complete_already(face: Face) -> None:
+def test_any_means_from_now_on(face: Face) -> None:
     face.complete("/jobs?label=x")
-    face.run("/jobs?label=x")
     assert face.ask("GET", "/jobs?label=x&wait=5&until=any").status == 200
-    assert isinstance(face.answer("GET", "/jobs?label=x&wait=5"), JobsWait)
+    face.run("/jobs?label=x")
+    for until in ("any", "all"):
+        wait = face.answer("GET", f"/jobs?label=x&wait=5&until={until}")
+        assert isinstance(wait, JobsWait)
+        assert wait.topics == (1,)
 
 
 @pytest.mark.parametrize("query", ["until=any", "wait=1&until=some", "limit=0", "from=x"])

@@ -70,3 +70,31 @@ def test_output_on_a_full_disk_does_not_look_whole(rtot: Rtot) -> None:
     limit = ["prlimit", f"--pid={rtot.pid}", "--fsize=100000:100000"]
     subprocess.run(limit, check=True)
     check_that_cut_output_shows(rtot, b"head -c 300000 /dev/zero | tr '\\0' x")
+
+
+def test_the_loop_over_jobs_as_they_end(rtot: Rtot) -> None:
+    """Each job that ends is told once, and the loop rests while there is none."""
+    rtot.run(b"true")
+    script = """
+        seq=$(r -I "$R/jobs" | tr -d '\\r' | sed -n 's/^Rtot-Seq: //p')
+        for i in 3 1 2; do r "$R/jobs" -o /dev/null -d "sleep 0.$i"; done
+        n=0
+        while [ $n -lt 3 ]; do
+            asked=$((asked + 1))
+            ended="$R/jobs?state=complete&since=${seq:?}&wait=30&fields="
+            seq=$(r "$ended" -o ended.json -w '%header{rtot-seq}') || break
+            n=$((n + $(grep -o '"href"' ended.json | wc -l)))
+            grep -o '/jobs/[0-9]*' ended.json
+        done
+        echo "asked $asked"
+    """
+    shell = f'R={rtot.url}; r() {{ curl -sS -f -H "{AUTHORIZATION}" "$@"; }}; {script}'
+    done = subprocess.run(
+        ["bash", "-euc", "asked=0; " + shell],
+        cwd=rtot.directory,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    *ended, asked = done.stdout.decode().splitlines()
+    assert sorted(ended) == ["/jobs/1", "/jobs/2", "/jobs/3"]
+    assert int(asked.split()[1]) <= 3

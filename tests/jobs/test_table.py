@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.jobs.archive import MemoryArchive
+from rtot.jobs.changes import ANY_JOB, MOST_DELETIONS
 from rtot.jobs.commands import CloseOutputs, CloseStdin, FindHolders, Report, WriteStdin
 from rtot.jobs.job import (
     SHOWN,
@@ -140,7 +141,7 @@ def test_a_job_that_just_runs(table: Table) -> None:
     assert table.disk.scripts == {}
     assert job.failed
     assert table.jobs.next_deadline() == 0.0
-    assert table.jobs.take_changes() == {0}
+    assert table.jobs.take_changes() == {0, ANY_JOB}
     assert table.jobs.next_deadline() is None
 
 
@@ -638,6 +639,9 @@ class JobTableMachine(RuleBasedStateMachine):
         self.everything: list[Job] = []
         self.keys: dict[str, Job] = {}
         self.chosen: Job | None = None
+        # What a client knows that has asked for changes: the state of each job.
+        self.known: dict[int, str] = {}
+        self.seen = 0
 
     @property
     def now(self) -> Now:
@@ -673,6 +677,24 @@ class JobTableMachine(RuleBasedStateMachine):
         if key is not None:
             self.keys[key] = job
         return job
+
+    @rule(limit=st.integers(1, 3))
+    def ask_for_changes(self, limit: int) -> None:
+        numbers = self.table.changes
+        deletions = numbers.deletions_after(self.seen)
+        assert deletions is not None
+        seen = self.seen
+        while page := numbers.after(seen, limit):
+            assert [job.change for job in page] == sorted({job.change for job in page})
+            assert page[0].change > seen
+            seen = page[-1].change
+            self.known |= {job.id: SHOWN[job.state] for job in page}
+        for number, job_id in deletions:
+            assert self.seen < number <= numbers.last
+            self.known.pop(job_id, None)
+        self.seen = numbers.last
+        alive = self.table.page(Selection(), 0, 1000, 1000).jobs
+        assert self.known == {job.id: SHOWN[job.state] for job in alive}
 
     @rule()
     def act(self) -> None:
@@ -921,3 +943,58 @@ def test_what_counts_as_failed(table: Table) -> None:
     assert refused.failed
     table.jobs.kill(never, at(6), Signals.SIGTERM, 5.0)
     assert not never.failed
+
+
+def test_every_change_of_what_clients_see_has_the_next_number(table: Table) -> None:
+    numbers = table.jobs.changes
+    job = table.submit()
+    other = table.submit()
+    assert (job.change, other.change) == (1, 2)
+    assert table.jobs.take_job(START) is job
+    # It is still new to clients.
+    assert numbers.last == 2
+    table.jobs.started(job, 1000, START)
+    table.jobs.output_received(job.id, Stream.OUT, b"x", START)
+    assert (job.change, numbers.last) == (3, 3)
+    table.jobs.exited(job.id, 0, USAGE, START)
+    table.jobs.take_changes()
+    table.jobs.expire(at(1))
+    assert (job.state, job.change) == (State.HELD, 4)
+    assert table.jobs.take_changes() == {0, ANY_JOB}
+    table.jobs.forget(other, at(1))
+    assert (numbers.last, numbers.deletions_after(4)) == (5, [(5, 1)])
+    for stream in Stream:
+        table.jobs.output_closed(job.id, stream, at(2))
+    # Complete it was before.
+    assert (job.state, job.change, numbers.last) == (State.COMPLETE, 4, 5)
+    assert [numbers.after(n, 9) for n in (0, 3, 4)] == [[job], [job], []]
+    table.jobs.forget(job, at(3))
+    assert (numbers.after(0, 9), numbers.deletions_after(0)) == ([], [(6, 0), (5, 1)])
+
+
+def test_a_job_that_is_forgotten_while_it_runs_changes_no_more(table: Table) -> None:
+    job = table.run()
+    table.jobs.forget(job, START)
+    last = table.jobs.changes.last
+    table.world.obey(START)
+    assert (job.state, table.jobs.changes.last) == (State.COMPLETE, last)
+
+
+def test_only_so_many_deletions_are_remembered(table: Table) -> None:
+    numbers = table.jobs.changes
+    for _ in range(MOST_DELETIONS + 1):
+        table.jobs.forget(table.submit(), START)
+    first = numbers.last - 2 * MOST_DELETIONS
+    assert numbers.deletions_after(first - 1) is None
+    deletions = numbers.deletions_after(first)
+    assert deletions is not None
+    assert (len(deletions), deletions[-1]) == (MOST_DELETIONS, (first + 2, 1))
+    assert numbers.deletions_after(numbers.last - 1) == [(numbers.last, MOST_DELETIONS)]
+
+
+def test_the_order_of_changes_stays_small(table: Table) -> None:
+    for _ in range(1000):
+        job = table.run()
+        table.world.end(job.id, 0, START)
+    assert len(table.jobs.changes._by_change) <= 64 + 3
+    assert len(table.jobs.changes.after(0, 5000)) == 1000

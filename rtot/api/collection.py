@@ -1,0 +1,47 @@
+"""GET and DELETE of /jobs: the jobs that are meant, all together."""
+
+from rtot.api.answers import Answer, Ask, no_content
+from rtot.api.changes import list_changes
+from rtot.api.job_json import DEFAULT_FIELDS
+from rtot.api.listing import Listing, iter_matching
+from rtot.api.parameters import FAILED, FIELDS, FROM, LIMIT, SELECTED_LABEL, SINCE, STATE, UNTIL
+from rtot.api.waits import JobsWait, asked_wait
+from rtot.http.query import BadParameterError
+from rtot.jobs.selection import Selection
+
+
+def list_jobs(ask: Ask) -> Answer:
+    """The jobs that match the query, after a wait if one was requested."""
+    query, jobs = ask.query, ask.jobs
+    wait, headers = asked_wait(ask)
+    if UNTIL in query and wait is None:
+        raise BadParameterError("until", "goes with wait")
+    listing = Listing(
+        ask.request,
+        jobs,
+        _selection(ask),
+        query.get(FIELDS, DEFAULT_FIELDS),
+        query.get(FROM, 0),
+        query.get(LIMIT),
+        headers,
+    )
+    since = query.get(SINCE)
+    if since is not None:
+        return list_changes(ask, listing, since, wait)
+    if wait is not None and (pending := listing.pending()):
+        deadline = ask.now.monotonic + wait
+        until_all = query.get(UNTIL, "all") == "all"
+        return JobsWait(jobs, pending, deadline, listing.answer, until_all=until_all)
+    return listing.answer()
+
+
+def delete_jobs(ask: Ask) -> Answer:
+    """Kill and forget all jobs that match the query."""
+    for job in iter_matching(ask.jobs, _selection(ask)):
+        ask.jobs.forget(job, ask.now)
+    return no_content()
+
+
+def _selection(ask: Ask) -> Selection:
+    query = ask.query
+    return Selection(query.get(STATE), frozenset(query.all(SELECTED_LABEL)), query.get(FAILED))
