@@ -115,6 +115,7 @@ class Settings(NamedTuple):
     grace: float = 5.0
     keep: int | None = None
     ttl: float | None = None
+    shutdown: bool = True
     launchers: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def launcher(self, name: str) -> tuple[str, ...] | None:

@@ -84,7 +84,10 @@ def delete_job(ask: Ask) -> Answer:
 
 
 def end_server(ask: Ask) -> Answer:
-    """End all jobs, and then the server."""
+    """End all jobs, and then the server, unless the operator has ruled that out."""
+    if not ask.settings.shutdown:
+        message = "this server was started with --no-shutdown"
+        raise RefusalError(error(405, "method not allowed", message, ("Allow", "GET, HEAD")))
     ask.jobs.shut_down(ask.now)
     return no_content()
 

@@ -18,7 +18,8 @@ class _Flag(NamedTuple):
     """One flag: its name and its value's, what makes a value of its text, what it means.
 
     `setting` is the field of Settings that it is for, or what `_serve` knows it by. A flag
-    that is given again replaces what was given before, unless it is `repeatable`.
+    that is given again replaces what was given before, unless it is `repeatable`. Without a
+    `metavar` it takes no value.
     """
 
     name: str
@@ -100,6 +101,10 @@ _FLAGS = (
     _Flag(
         *("-f", "FORMAT", _log_format, "log_format"),
         "log format, text or json (default $RTOT_LOG_FORMAT or text)",
+    ),
+    _Flag(
+        *("--no-shutdown", "", lambda _: False, "shutdown"),
+        "refuse DELETE /, which ends the server",
     ),
     _Flag("--grace", "DURATION", parse_duration, "grace", "between TERM and KILL (default 5s)"),
     _Flag(
@@ -201,7 +206,7 @@ def _split(argv: Sequence[str]) -> list[tuple[str, str]]:
         if word.startswith("--") and word.partition("=")[0] not in known:
             raise UsageError(f"option {word.partition('=')[0]} not recognized")
     short = "".join(f"{flag.name[1]}:" for flag in _FLAGS if len(flag.name) == 2)
-    long = [f"{flag.name[2:]}=" for flag in _FLAGS if len(flag.name) > 2]
+    long = [flag.name[2:] + ("=" if flag.metavar else "") for flag in _FLAGS if len(flag.name) > 2]
     try:
         given, rest = getopt.getopt(words, f"{short}hv", [*long, "help", "version"])
     except getopt.GetoptError as error:
@@ -222,6 +227,6 @@ def _help() -> str:
     lines = ["usage: rtot [FLAG]...", "", "Run this over there: a job server that you curl.", ""]
     for flag in _FLAGS:
         repeatable = "; repeatable" if flag.repeatable else ""
-        lines.append(f"  {flag.name} {flag.metavar}\n        {flag.help}{repeatable}")
+        lines.append(f"  {f'{flag.name} {flag.metavar}'.strip()}\n        {flag.help}{repeatable}")
     lines += ["  -h, --help\n        print this", "  -v, --version\n        print the version"]
     return "\n".join(lines)

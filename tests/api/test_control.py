@@ -11,7 +11,7 @@ from rtot.http.messages import Response
 from rtot.jobs.job import State
 from rtot.jobs.selection import Selection
 from rtot.jobs.stop import Scope, Signal
-from tests.api.face import Face, value
+from tests.api.face import Face, header, value
 from tests.world import at
 
 
@@ -156,3 +156,11 @@ def test_to_whom_a_signal_goes(face: Face, request_line: str, scope: Scope) -> N
     (command,) = face.jobs.take_commands()
     assert isinstance(command, Signal)
     assert (command.signal, command.scope) == (Signals.SIGTERM, scope)
+
+
+def test_a_server_that_is_not_to_be_ended_by_a_request() -> None:
+    face = Face(shutdown=False)
+    answer = face.ask("DELETE", "/")
+    assert (answer.status, header(answer, "Allow")) == (405, "GET, HEAD")
+    assert value(answer)["message"] == "this server was started with --no-shutdown"
+    assert not face.jobs.closing

@@ -13,7 +13,7 @@ def test_flags_of_every_kind() -> None:
         [
             *("-a=:8457", "-a", "unix:/run/s", "-s=secret", "--ttl", "1h", "--keep=0"),
             *("--max-running=3", "--socket-mode=0660", "-f", "json", "--max-body", "1K"),
-            *("--launcher", "low=nice -n '1 9'"),
+            *("--launcher", "low=nice -n '1 9'", "--no-shutdown"),
         ],
         {"RTOT_ADDR": ":1", "RTOT_SECRET": "other", "TMPDIR": "/spool"},
     )
@@ -26,6 +26,7 @@ def test_flags_of_every_kind() -> None:
         "socket_mode": 0o660,
         "log_format": "json",
         "max_body": 1024,
+        "shutdown": False,
         "launchers": [("low", ("nice", "-n", "1 9"))],
         "spool_dir": "/spool",
     }
@@ -59,6 +60,7 @@ def test_version(flag: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "why"),
     [
+        (["--no-shutdown=1"], "option --no-shutdown must not have an argument"),
         (["x"], "unexpected argument 'x'"),
         (["--bogus"], "option --bogus not recognized"),
         (["--secret=topsecret"], "option --secret not recognized"),
