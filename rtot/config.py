@@ -18,7 +18,7 @@ class SetupError(Exception):
 
 _DURATION = (
     r"(?:(?P<plain>\d+(?:\.\d*)?|\.\d+)"
-    r"|(?=\d)(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?"
+    r"|(?=\d)(?:(?P<d>\d+(?:\.\d+)?)d)?(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?"
     r"(?:(?P<ms>\d+(?:\.\d+)?)ms)?)"
 )
 # A century: longer is a mistake, and would overflow the selector's timeout.
@@ -26,15 +26,16 @@ _LONGEST = 100 * 365 * 86400.0
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `90`, `1.5`, `90s`, `5m`, `1h30m` or `250ms`; ValueError for all else."""
+    """Seconds of `90`, `1.5`, `90s`, `5m`, `1h30m`, `2d` or `250ms`; ValueError for all else."""
     found = re.fullmatch(_DURATION, text, re.ASCII)
     if found is None:
-        raise ValueError(f"{text!r} is not a duration: want 90, 1.5, 90s, 5m or 1h30m")
+        raise ValueError(f"{text!r} is not a duration: want 90, 1.5s, 5m, 1h30m or 2d")
     if found["plain"] is not None:
         seconds = float(found["plain"])
     else:
         seconds = (
-            float(found["h"] or 0) * 3600
+            float(found["d"] or 0) * 86400
+            + float(found["h"] or 0) * 3600
             + float(found["m"] or 0) * 60
             + float(found["s"] or 0)
             + float(found["ms"] or 0) / 1000
@@ -45,12 +46,12 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `65536`, `64K`, `16M` or `1G` (powers of 1024); ValueError for all else."""
-    found = re.fullmatch(r"([0-9]{1,15})([KMGkmg]?)(?:i?[Bb])?", text)
-    if found is None:
-        raise ValueError(f"{text!r} is not a size: want 65536, 64K, 16M or 1G")
-    unit = {"": 1, "K": KIB, "M": MIB, "G": GIB}[found[2].upper()]
-    return int(found[1]) * unit
+    """Bytes of `65536`, `64K`, `1.5M` or `1GiB` (powers of 1024); ValueError for all else."""
+    found = re.fullmatch(r"([0-9]{1,15})(\.[0-9]{1,9})?([KMGTkmgt]?)(?:i?[Bb]?)", text)
+    if found is None or (found[2] and not found[3]):
+        raise ValueError(f"{text!r} is not a size: want 65536, 64K, 1.5M, 1G or 1T")
+    unit = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1024 * GIB}[found[3].upper()]
+    return int(found[1]) * unit + int(float(found[2] or 0) * unit)
 
 
 class Descriptors(NamedTuple):

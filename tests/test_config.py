@@ -18,6 +18,9 @@ from rtot.config import Settings, parse_duration, parse_size, share_descriptors
         ("1h0.5s", 3600.5),
         ("250ms", 0.25),
         ("1m250ms", 60.25),
+        ("2d", 172_800),
+        ("1.5d", 129_600),
+        ("1d12h1s", 129_601),
     ],
 )
 def test_durations(text: str, seconds: float) -> None:
@@ -25,7 +28,8 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s", "m5", "-1", "+1", "1 h", "1h 3m", "3m1h", "1e3", "inf", "nan", "5x", "٣"]
+    "text",
+    ["", "s", "m5", "1h1d", "-1", "+1", "1 h", "1h 3m", "3m1h", "1e3", "inf", "nan", "5x", "٣"],
 )
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
@@ -48,13 +52,17 @@ def test_a_duration_is_a_number_or_an_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("65536", 65536), ("64K", 65536), ("16m", 16 << 20), ("1GiB", 1 << 30)],
+    [
+        *(("0", 0), ("65536", 65536), ("64K", 65536), ("16m", 16 << 20), ("1GiB", 1 << 30)),
+        *(("1Ki", 1024), ("1.5M", 3 << 19), ("1T", 1 << 40), ("0.5Kb", 512), ("10B", 10)),
+        *(("0.001K", 1), ("2TiB", 2 << 40)),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1T", "K", "1.5M"])
+@pytest.mark.parametrize("text", ["", "-1", "1P", "K", "1.5", ".5M", "1.M", "1 K", "1e3"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)

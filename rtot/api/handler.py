@@ -118,4 +118,6 @@ def _no_route(path: str, routes: dict[str, Route]) -> Response:
         return error(404, "not found", f"there is nothing at {path[:200]}")
     allowed = ", ".join(sorted({*routes, *(["HEAD"] if "GET" in routes else [])}))
     message = f"{path[:200]} takes {allowed}"
+    if path.endswith("/") and path != "/":
+        message += "; without the slash at its end it is something else"
     return error(405, "method not allowed", message, ("Allow", allowed))

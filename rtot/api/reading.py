@@ -172,8 +172,11 @@ def parse_job_id(text: str) -> int:
     """The job number in a path."""
     digits = text[1:] if text[:1] in ("+", "-") else text
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER):
-        quoted = string(text[:200])
-        raise RefusalError(error(400, "invalid job number", f"what is {quoted}?"))
+        message = f"what is {string(text[:200])}?"
+        if not text:
+            # Probably an empty variable in a script.
+            message += " want /jobs for all jobs, or /jobs/ID for one"
+        raise RefusalError(error(400, "invalid job number", message))
     return int(text)
 
 

@@ -32,14 +32,37 @@ class _Flag(NamedTuple):
 
 def _number(text: str) -> int:
     if not re.fullmatch("[0-9]{1,12}", text):
-        raise ValueError(f"{text!r} is not a number")
+        raise ValueError(f"{text!r} is not a number of at least 0")
     return int(text)
 
 
 def _count(text: str) -> int:
-    if not _number(text):
-        raise ValueError("want at least 1")
+    if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
+        raise ValueError(f"{text!r} is not a number of at least 1")
     return int(text)
+
+
+def _size(text: str) -> int:
+    """A size of more than nothing."""
+    size = parse_size(text)
+    if not size:
+        raise ValueError("want more than 0")
+    return size
+
+
+def _timeout(text: str) -> float | None:
+    """Seconds, None for no limit."""
+    return parse_duration(text) or None
+
+
+def _variable(text: str) -> tuple[str, str]:
+    """`NAME=VALUE`."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(f"{text!r}: want NAME=VALUE")
+    if name.startswith("RTOT_"):
+        raise ValueError("names that start with RTOT_ are rtot's own")
+    return name, value
 
 
 def _secret(text: str) -> str:
@@ -116,7 +139,7 @@ _FLAGS = (
         "jobs at a time (default: from the limit of open files)",
     ),
     _Flag("--max-queued", "N", _number, "max_queued", "jobs that may wait (default 100000)"),
-    _Flag("--max-body", "SIZE", parse_size, "max_body", "the largest script (default 16M)"),
+    _Flag("--max-body", "SIZE", _size, "max_body", "the largest script (default 16M)"),
     _Flag(
         *("--max-output", "SIZE", parse_size, "max_output"),
         "output kept of a job, beyond which it is dropped and counted (default 1G)",
@@ -137,22 +160,37 @@ _FLAGS = (
         repeatable=True,
     ),
     _Flag(
-        *("--head-timeout", "DURATION", parse_duration, "head_timeout"),
-        "for a request's head (default 10s)",
+        *("--env", "NAME=VALUE", _variable, "env"),
+        "a variable for every job; visible to all in ps",
+        repeatable=True,
     ),
     _Flag(
-        *("--body-timeout", "DURATION", parse_duration, "body_timeout"),
+        *("--head-timeout", "DURATION", _timeout, "head_timeout"),
+        "for a request's head (default 10s; 0: none, as for the next three)",
+    ),
+    _Flag(
+        *("--body-timeout", "DURATION", _timeout, "body_timeout"),
         "for progress of a body (default 20s)",
     ),
     _Flag(
-        *("--send-timeout", "DURATION", parse_duration, "send_timeout"),
+        *("--send-timeout", "DURATION", _timeout, "send_timeout"),
         "for progress of an answer (default 30s)",
     ),
     _Flag(
-        *("--idle-timeout", "DURATION", parse_duration, "idle_timeout"),
+        *("--idle-timeout", "DURATION", _timeout, "idle_timeout"),
         "between requests (default 75s)",
     ),
 )
+
+
+_EXAMPLES = """\
+examples:
+  rtot -s='supersecret'
+        on loopback, with a secret that everybody on this machine can see in ps
+  rtot -a=':8457' --secret-file=secrets --tls-cert=cert.pem --no-shutdown
+        on all interfaces, encrypted, and never ended by a request
+  RTOT_SECRET='supersecret' rtot -a=unix:/run/rtot.sock --keep=1000 --ttl=7d
+        on a unix socket, without the output of last week"""
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | str:
@@ -229,4 +267,4 @@ def _help() -> str:
         repeatable = "; repeatable" if flag.repeatable else ""
         lines.append(f"  {f'{flag.name} {flag.metavar}'.strip()}\n        {flag.help}{repeatable}")
     lines += ["  -h, --help\n        print this", "  -v, --version\n        print the version"]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _EXAMPLES])

@@ -77,6 +77,7 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
         opened = _open_listeners(options, tls)
     except SetupError as error:
         return _fail(str(error))
+    variables = dict(options.pop("env", ()))
     log = Log(2, as_json=options.pop("log_format", "text") == "json")
     settings = _settings(options)
     started = read_clock()
@@ -87,7 +88,7 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
         signals,
         Handler(settings, authenticator, jobs, started),
         jobs,
-        Processes(os.environ, settings.first_reserved_descriptor),
+        Processes({**os.environ, **variables}, settings.first_reserved_descriptor),
         opened,
         log,
         Notifier(os.environ),

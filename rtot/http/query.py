@@ -59,7 +59,7 @@ def number(name: str, least: int = 0) -> Parameter[int]:
 
 def duration(name: str) -> Parameter[float]:
     """Seconds, as `parse_duration` understands them."""
-    return Parameter(name, "a duration, such as 90, 1.5s or 1h30m", parse_duration)
+    return Parameter(name, "a duration, such as 90, 1.5s, 1h30m or 2d", parse_duration)
 
 
 def choice(name: str, *values: str) -> Parameter[str]:

@@ -233,6 +233,8 @@ def _listen_unix(address: Address, mode: int) -> Listener:
     old = os.umask(0o777 & ~mode)
     try:
         _remove_stale(address.path)
+        if os.path.isdir(address.path):
+            raise ListenError(f"cannot listen on {address}: it is a directory, want a new file")
         sock.bind(address.path)
         sock.listen(_BACKLOG)
         sock.setblocking(False)
@@ -240,6 +242,9 @@ def _listen_unix(address: Address, mode: int) -> Listener:
     except OSError as error:
         sock.close()
         raise ListenError(f"cannot listen on {address}: {reason(error)}") from error
+    except ListenError:
+        sock.close()
+        raise
     finally:
         os.umask(old)
 

@@ -1,4 +1,4 @@
-"""Secrets in a file: one a line, in a file that nobody else may read."""
+"""Secrets in a file: one a line, in a file that nobody else may read. `#` begins a comment line."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def read_secrets(path: str) -> tuple[bytes, ...]:
     secrets = []
     for number, line in enumerate(data.decode("latin-1").split("\n"), 1):
         line = line.removesuffix("\r")
-        if not line.strip():
+        if not line.strip() or line.startswith("#"):
             continue
         if not is_secret(line):
             raise SecretFileError(f"{path}: line {number}: want printable ASCII without spaces")

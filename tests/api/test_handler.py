@@ -117,7 +117,20 @@ def test_a_job_from_beginning_to_end(face: Face) -> None:
             "GET",
             "/jobs/",
             400,
-            {"error": "invalid job number", "message": 'what is ""?'},
+            {
+                "error": "invalid job number",
+                "message": 'what is ""? want /jobs for all jobs, or /jobs/ID for one',
+            },
+        ),
+        (
+            "POST",
+            "/jobs/",
+            405,
+            {
+                "error": "method not allowed",
+                "message": "/jobs/ takes DELETE, GET, HEAD;"
+                " without the slash at its end it is something else",
+            },
         ),
     ],
 )

@@ -1,3 +1,6 @@
+import re
+import shlex
+
 import pytest
 
 from rtot.cli.flags import UsageError, parse
@@ -14,6 +17,7 @@ def test_flags_of_every_kind() -> None:
             *("-a=:8457", "-a", "unix:/run/s", "-s=secret", "--ttl", "1h", "--keep=0"),
             *("--max-running=3", "--socket-mode=0660", "-f", "json", "--max-body", "1K"),
             *("--launcher", "low=nice -n '1 9'", "--no-shutdown"),
+            *("--env=A=1", "--env", "B=x=y", "--head-timeout=0", "--idle-timeout", "1d"),
         ],
         {"RTOT_ADDR": ":1", "RTOT_SECRET": "other", "TMPDIR": "/spool"},
     )
@@ -27,6 +31,9 @@ def test_flags_of_every_kind() -> None:
         "log_format": "json",
         "max_body": 1024,
         "shutdown": False,
+        "env": [("A", "1"), ("B", "x=y")],
+        "head_timeout": None,
+        "idle_timeout": 86400.0,
         "launchers": [("low", ("nice", "-n", "1 9"))],
         "spool_dir": "/spool",
     }
@@ -48,6 +55,12 @@ def test_help(flag: str) -> None:
     assert isinstance(text, str)
     assert text.startswith("usage: rtot [FLAG]...\n")
     assert "--launcher NAME='ARGV PREFIX'\n" in text
+    assert "\n  --no-shutdown\n" in text
+    examples = text.partition("\nexamples:\n")[2]
+    commands = re.findall("(?m)^  (?:[A-Z_]+='.*?' )?rtot (.*)$", examples)
+    assert len(commands) == 3
+    for command in commands:
+        assert isinstance(parse(shlex.split(command), {}), dict)
 
 
 @pytest.mark.parametrize("flag", ["-v", "--version"])
@@ -67,7 +80,14 @@ def test_version(flag: str) -> None:
         (["-z"], "option -z not recognized"),
         (["-s"], "option -s requires argument"),
         (["--keep", "x"], "--keep: 'x' is not a number"),
-        (["--max-running=0"], "--max-running: want at least 1"),
+        (["--keep", "-1"], "--keep: '-1' is not a number of at least 0"),
+        (["--max-running=0"], "--max-running: '0' is not a number of at least 1"),
+        (["--max-running=-1"], "--max-running: '-1' is not a number of at least 1"),
+        (["--max-body=0"], "--max-body: want more than 0"),
+        (["--max-body=0.0001K"], "--max-body: want more than 0"),
+        (["--env=A"], "--env: 'A': want NAME=VALUE"),
+        (["--env==b"], "--env: '=b': want NAME=VALUE"),
+        (["--env=RTOT_SECRET=x"], "--env: names that start with RTOT_ are rtot's own"),
         (["-s=a b"], "-s: a secret is printable ASCII without spaces"),
         (["--socket-mode=9"], "--socket-mode: '9' is not a mode: want three octal digits"),
         (["-f", "xml"], "-f: 'xml' is neither text nor json"),

@@ -133,12 +133,16 @@ def test_a_unix_socket_that_is_in_use_or_something_else(start: Start, tmp_path: 
     rtot = start(f"-a=unix:{path}", "-a=127.0.0.1:0")
     precious = tmp_path / "precious"
     precious.write_text("x")
-    for taken in (path, precious):
+    for taken, why in (
+        (path, b"address already in use"),
+        (precious, b"address already in use"),
+        (tmp_path, b"it is a directory"),
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "rtot", f"-a=unix:{taken}"], capture_output=True, check=False
         )
         assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
-        assert b"address already in use" in done.stderr
+        assert why in done.stderr
     assert precious.read_text() == "x"
     # One that has taken our place meanwhile is not ours to remove.
     path.unlink()
@@ -182,3 +186,10 @@ def test_as_process_1_it_reaps_and_ends_everything(start: Start, tmp_path: Path)
         assert process.wait(PATIENCE) == 0
         until(lambda: not is_alive(int(orphan)), "the end of all that was in the container")
     assert list(spool.iterdir()) == []
+
+
+def test_variables_for_every_job(start: Start) -> None:
+    rtot = start("--env=PYTHONUNBUFFERED=1", "--env=A=b c", A="other")
+    script = b'echo "$PYTHONUNBUFFERED|$A"'
+    assert rtot.run(script)["out"] == "1|b c\n"
+    assert rtot.run(script, "&env=A=own")["out"] == "1|own\n"

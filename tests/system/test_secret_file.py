@@ -9,9 +9,9 @@ from rtot.system.secret_file import SecretFileError, is_secret, read_secrets
 
 def test_one_a_line(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
-    path.write_bytes(b"new\r\n\n#old\n   \n")
+    path.write_bytes(b"# the new one\nnew\r\n\n#disused\nold#\n   \n")
     path.chmod(0o600)
-    assert read_secrets(str(path)) == (b"new", b"#old")
+    assert read_secrets(str(path)) == (b"new", b"old#")
     path.write_bytes(b"only")
     assert read_secrets(str(path)) == (b"only",)
 
@@ -20,6 +20,7 @@ def test_one_a_line(tmp_path: Path) -> None:
     ("content", "why"),
     [
         (b"", "has no secret in it"),
+        (b"#a\n", "has no secret in it"),
         (b"\n \n", "has no secret in it"),
         (b"a\nb c\n", "line 2: want printable ASCII"),
         (b"caf\xc3\xa9\n", "line 1: want printable ASCII"),
