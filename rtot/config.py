@@ -91,7 +91,7 @@ _DEFAULT = share_descriptors(1024)
 
 
 class Settings(NamedTuple):
-    """What the operator decided. Sizes are bytes, times are seconds."""
+    """What the operator decided. Sizes are bytes, times are seconds; a timeout may be infinite."""
 
     max_request_line: int = 8 * KIB
     max_head: int = 16 * KIB

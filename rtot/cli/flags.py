@@ -1,5 +1,6 @@
 """The flags: what may be asked for on the command line and in the environment."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -50,9 +51,9 @@ def _size(text: str) -> int:
     return size
 
 
-def _timeout(text: str) -> float | None:
-    """Seconds, None for no limit."""
-    return parse_duration(text) or None
+def _timeout(text: str) -> float:
+    """Seconds; none of them is no limit."""
+    return parse_duration(text) or math.inf
 
 
 def _variable(text: str) -> tuple[str, str]:

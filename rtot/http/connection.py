@@ -92,6 +92,8 @@ _PATIENCE: dict[State, Callable[[Settings], float]] = {
     State.RESPONDING: lambda settings: settings.send_timeout,
     State.LINGERING: lambda settings: settings.linger_timeout,
 }
+# Even where a body may take as long as it likes: what arrives here is discarded.
+_LONGEST_LINGER = 20.0
 _REFUSAL_HEADERS = {405: (("Allow", "GET, HEAD, POST, DELETE"),), 503: (RETRY,)}
 # Membership in a prepared set costs half of looking members up on the Enum.
 _BETWEEN = frozenset({State.FRESH, State.IDLE})
@@ -325,7 +327,8 @@ class HttpConnection:
             if after is State.CLOSED:
                 self._writer.clear()
             else:
-                self._linger_until = now.monotonic + self._settings.body_timeout
+                longest = min(self._settings.body_timeout, _LONGEST_LINGER)
+                self._linger_until = now.monotonic + longest
 
     def _read_head(self, now: Now) -> Request | None:
         reader = self._reader

@@ -1,3 +1,4 @@
+import math
 import re
 import shlex
 
@@ -32,7 +33,7 @@ def test_flags_of_every_kind() -> None:
         "max_body": 1024,
         "shutdown": False,
         "env": [("A", "1"), ("B", "x=y")],
-        "head_timeout": None,
+        "head_timeout": math.inf,
         "idle_timeout": 86400.0,
         "launchers": [("low", ("nice", "-n", "1 9"))],
         "spool_dir": "/spool",

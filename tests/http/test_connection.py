@@ -1,4 +1,5 @@
 import json
+import math
 
 import h11
 import pytest
@@ -726,3 +727,39 @@ def test_the_first_byte_of_a_head_is_the_beginning_of_one() -> None:
     assert connection.has_work
     assert connection.next_request(at(1)) is None
     assert (connection.state, connection.deadline) == (State.HEAD, 1 + SETTINGS.head_timeout)
+
+
+def test_timeouts_that_there_are_not() -> None:
+    none = dict.fromkeys(("head_timeout", "body_timeout", "send_timeout", "idle_timeout"), math.inf)
+    line = HttpConnection(Settings(**none), at(0))  # type: ignore[arg-type]
+    ages = at(1e9)
+
+    def wait() -> None:
+        line.expire(ages)
+        assert line.state is not State.CLOSED
+
+    wait()
+    line.receive_data(b"POST /jobs HTTP/1.1\r\nHost: a\r\n", ages)
+    assert line.next_request(ages) is None
+    wait()
+    line.receive_data(b"Content-Length: 4\r\n\r\nec", ages)
+    assert line.next_request(ages) is not None
+    line.read_body(100, ages)
+    assert line.next_request(ages) is None
+    assert not line.has_work
+    wait()
+    line.receive_data(b"ho", ages)
+    assert line.next_request(ages) is not None
+    line.respond(Response(200, (), b"x" * 100), ages)
+    assert line.data_to_send(ages)
+    wait()
+    line.sent(sum(map(len, line.data_to_send(ages))), ages)
+    wait()
+    assert line.state is State.IDLE
+    line.refuse(400, "no", ages)
+    line.sent(sum(map(len, line.data_to_send(ages))), ages)
+    assert line.state is State.LINGERING
+    # After a refusal nobody is waited for without end.
+    line.receive_data(b"x", at(1e9 + 19))
+    line.expire(at(1e9 + 20))
+    assert line.state is State.CLOSED
