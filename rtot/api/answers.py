@@ -33,12 +33,13 @@ class Reply(NamedTuple):
     """A response, and what the exchange has to know of it.
 
     `lease`: the job to be ended if the client goes away before it has all of the response.
-    `anonymous`: no secret was needed to get it.
+    `anonymous`: no secret was needed to get it. `source`: the job that the body reads from.
     """
 
     response: Response
     lease: int | None = None
     anonymous: bool = False
+    source: int | None = None
 
 
 class NeedBody(NamedTuple):
@@ -62,7 +63,7 @@ class Wait(Protocol):
     def changed(self, job_id: int) -> bool:
         """Whether the wait is over, now that the job has changed or is gone."""
 
-    def answer(self) -> Response:
+    def answer(self) -> Response | Reply:
         """What is to be answered now."""
 
 

@@ -77,7 +77,6 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 }
 for _state in frozenset(State) - {State.OVER}:
     TRANSITIONS[_state][Event.LOST] = State.OVER
-_WAITING = frozenset({State.WAITING, State.RESPONDING})
 
 
 class Record(NamedTuple):
@@ -140,12 +139,12 @@ class Exchange:
 
     @property
     def topics(self) -> tuple[int, ...]:
-        """The jobs whose changes it is to be told of."""
+        """The jobs that it depends on, and whose changes it is to be told of."""
         match self._data:
             case None | NeedBody():
                 return ()
-            case Reply():
-                topic = self._http.topic
+            case Reply(source=source):
+                topic = self._http.topic if source is None else source
                 return () if topic is None else (topic,)
             case _Feed(upload=upload):
                 return (upload.job_id,)
@@ -155,7 +154,9 @@ class Exchange:
     @property
     def waits(self) -> bool:
         """Whether its answer, or the rest of it, waits for a job."""
-        return self._state in _WAITING and bool(self.topics)
+        if self._state is State.RESPONDING:
+            return self._http.topic is not None
+        return self._state is State.WAITING and bool(self.topics)
 
     @property
     def deadline(self) -> float | None:

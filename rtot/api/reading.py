@@ -44,7 +44,7 @@ def get_job(ask: Ask) -> Answer:
     wait, headers = asked_wait(ask)
     job_id = parse_job_id(ask.word)
 
-    def answer() -> Response:
+    def answer() -> Response | Reply:
         job = jobs.get(job_id)
         if job is None:
             return json(404, '{"jobs":[]}\n')
@@ -59,14 +59,14 @@ def get_job(ask: Ask) -> Answer:
 
 def show_job(
     status: int | None, job: Job, fields: tuple[str, ...], headers: Headers, jobs: JobTable
-) -> Response:
+) -> Response | Reply:
     """The job as JSON. If `status` is None, it is 200 for a complete job and 202 otherwise."""
     try:
         text = whole(job, fields, jobs.script_path(job))
     except UnreadableError:
         message = f"the output of job {job.id} cannot be read any more"
         return error(500, "unreadable output", message)
-    return Response(
+    response = Response(
         status or (200 if job.over else 202),
         (
             JSON_TYPE,
@@ -77,6 +77,7 @@ def show_job(
         ),
         JsonBody(_large(job, fields, jobs)) if text is None else f'{{"jobs":[{text}]}}\n'.encode(),
     )
+    return response if text is not None else Reply(response, source=job.id)
 
 
 def _large(job: Job, fields: tuple[str, ...], jobs: JobTable) -> Iterator[bytes]:
@@ -119,7 +120,7 @@ def _output(ask: Ask, stream: Stream) -> Answer:
     if follow:
         body = OutputBody(ask.jobs, job, stream, offset, None, fail=fail)
         leased = job.id if lease and not job.over else None
-        return Reply(Response(200, headers, body), lease=leased)
+        return Reply(Response(200, headers, body), leased, source=job.id)
     try:
         # A Range is for GET alone (RFC 9110, 14.2).
         ranged = request.method == "GET" and OFFSET not in query
@@ -127,11 +128,13 @@ def _output(ask: Ask, stream: Stream) -> Answer:
     except UnsatisfiableError:
         raise RefusalError(unsatisfiable(size, *ended)) from None
     if wanted is None:
-        return Response(200, headers, OutputBody(ask.jobs, job, stream, offset, size))
+        all_of_it = OutputBody(ask.jobs, job, stream, offset, size)
+        return Reply(Response(200, headers, all_of_it), source=job.id)
     start, end = wanted
     total = str(size) if job.over else "*"
     headers = (*headers, ("Content-Range", f"bytes {start}-{end - 1}/{total}"))
-    return Response(206, headers, OutputBody(ask.jobs, job, stream, start, end))
+    part = OutputBody(ask.jobs, job, stream, start, end)
+    return Reply(Response(206, headers, part), source=job.id)
 
 
 def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
@@ -165,7 +168,7 @@ def get_events(ask: Ask) -> Answer:
     kind = "application/x-ndjson" if ndjson else "text/event-stream"
     body = EventsBody(ask.jobs, job, position, follow=follow, sse=not ndjson)
     ended = (*_exit_header(job), *dropped_header(job, Stream))
-    return Response(200, (("Content-Type", kind), *ended), body)
+    return Reply(Response(200, (("Content-Type", kind), *ended), body), source=job.id)
 
 
 def parse_job_id(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rtot.api.answers import Answer, Ask, NeedBody, RefusalError
+from rtot.api.answers import Answer, Ask, NeedBody, RefusalError, Reply
 from rtot.api.job_json import DEFAULT_FIELDS
 from rtot.api.parameters import (
     ARG,
@@ -92,7 +92,7 @@ class Draft(NamedTuple):
             job = self._submit(script, fingerprint, now)
         job_id = job.id
 
-        def answer() -> Response:
+        def answer() -> Response | Reply:
             job = self.jobs.get(job_id)
             if job is None:
                 message = f"job {job_id} was deleted while it was waited for"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from signal import Signals
 
-from rtot.api.answers import Ask, json
+from rtot.api.answers import Ask, Reply, json
 from rtot.api.job_json import processes
 from rtot.api.parameters import WAIT
 from rtot.http.messages import Headers, Response
@@ -22,7 +22,7 @@ class JobsWait:
         jobs: JobTable,
         job_ids: set[int],
         deadline: float,
-        answer: Callable[[], Response],
+        answer: Callable[[], Response | Reply],
         *,
         until_all: bool = True,
         lease: int | None = None,
@@ -42,7 +42,7 @@ class JobsWait:
         self._waiting.discard(job_id)
         return not self._until_all or not self._waiting
 
-    def answer(self) -> Response:
+    def answer(self) -> Response | Reply:
         return self._answer()
 
 

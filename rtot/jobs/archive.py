@@ -7,7 +7,7 @@ match a selection. It never returns all jobs at once: there may be a million.
 import bisect
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple, Protocol
 
 from rtot.jobs.job import Job
@@ -45,8 +45,8 @@ class Archive(Protocol):
     def by_key(self, key: str) -> Job | None:
         """The job that was submitted under that idempotency key."""
 
-    def oldest(self) -> tuple[int, float] | None:
-        """The job that was added first, and when."""
+    def oldest(self, but: Container[int]) -> tuple[int, float] | None:
+        """The job that was added first, and when. Those that are in `but` do not count."""
 
     def remove(self, job: Job) -> None:
         """Forget the job, and remove its output."""
@@ -168,7 +168,7 @@ def merge(one: Page, other: Page, limit: int) -> Page:
 class MemoryArchive:
     """An Archive that lasts as long as the process."""
 
-    __slots__ = ("_added", "_by_change", "_jobs", "_keys", "_times")
+    __slots__ = ("_added", "_by_change", "_jobs", "_keys", "_passed", "_times")
 
     def __init__(self) -> None:
         self._jobs = JobsById()
@@ -177,6 +177,8 @@ class MemoryArchive:
         # The ids that were added, and when; including jobs that were removed since.
         self._added: deque[int] = deque()
         self._times: deque[float] = deque()
+        # Those that did not count when the oldest was asked for, and are still there.
+        self._passed: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -201,7 +203,14 @@ class MemoryArchive:
     def by_key(self, key: str) -> Job | None:
         return self._keys.get(key)
 
-    def oldest(self) -> tuple[int, float] | None:
+    def oldest(self, but: Container[int]) -> tuple[int, float] | None:
+        self._drop_removed()
+        while self._added and self._added[0] in but:
+            self._passed[self._added.popleft()] = self._times.popleft()
+            self._drop_removed()
+        for job_id, time in self._passed.items():
+            if job_id not in but:
+                return job_id, time
         return (self._added[0], self._times[0]) if self._added else None
 
     def remove(self, job: Job) -> None:
@@ -210,6 +219,13 @@ class MemoryArchive:
             del self._keys[job.key]
         job.output.remove()
         self._by_change.sweep(len(self._jobs), self._jobs.get)
+        self._passed.pop(job.id, None)
+        self._drop_removed()
+        if len(self._added) > 64 + 2 * len(self._jobs):
+            kept = [(i, t) for i, t in zip(self._added, self._times, strict=True) if self.get(i)]
+            self._added, self._times = deque(i for i, _ in kept), deque(t for _, t in kept)
+
+    def _drop_removed(self) -> None:
         while self._added and self._jobs.get(self._added[0]) is None:
             self._added.popleft()
             self._times.popleft()

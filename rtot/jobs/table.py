@@ -6,7 +6,7 @@ done is returned as commands, which are data (`Signal`, `Survey`, …). The time
 event of a job that was forgotten is not an error: it may arrive after a DELETE.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from signal import Signals
 
 from rtot.clock import Now
@@ -55,7 +55,8 @@ class JobTable:
 
     The owner's duty, each turn: report facts, call `expire` when `next_deadline` has come,
     have `take_job` choose the job to be started, carry out `take_commands` and report their
-    outcomes, wake those who wait for one of `take_changes`, and start the job that was chosen.
+    outcomes, wake those who wait for one of `take_changes`, call `retire` when they have their
+    answers, and start the job that was chosen.
     """
 
     def __init__(self, settings: Settings, storage: Storage, archive: Archive) -> None:
@@ -294,7 +295,11 @@ class JobTable:
             self._arm(job)
         for job_id in self._endings.expire(now.monotonic):
             self._stopped(job_id)
-        self._retire(now)
+
+    def retire(self, now: Now, watched: Container[int]) -> None:
+        """Forget the jobs that are not to be kept, but for those that a client still watches."""
+        while (job := self._retention.overdue(now.monotonic, watched)) is not None:
+            self.forget(job, now)
 
     def next_deadline(self) -> float | None:
         """When there will next be something to do in a turn (monotonic)."""
@@ -368,12 +373,6 @@ class JobTable:
         self._deadlines.clear(job.id)
         if self._roster.finish(job, now.monotonic):
             job.output.remove()
-        else:
-            self._retire(now)
-
-    def _retire(self, now: Now) -> None:
-        while (job := self._retention.overdue(now.monotonic)) is not None:
-            self.forget(job, now)
 
     def _arm(self, job: Job) -> None:
         deadline = job.running.deadline if job.running is not None else None

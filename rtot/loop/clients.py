@@ -6,6 +6,7 @@ sockets, and for what, it is to look.
 """
 
 import selectors
+from collections.abc import Container
 
 from rtot.api.exchange import Record, next_exchange
 from rtot.api.exchange import State as Phase
@@ -72,6 +73,11 @@ class Clients:
     def has_work(self) -> bool:
         """Whether some client needs attention in the next turn at once."""
         return bool(self._active)
+
+    @property
+    def watched(self) -> Container[int]:
+        """The jobs that some client waits for, or reads."""
+        return self._watchers.keys()
 
     def next_deadline(self) -> float | None:
         """When `expire` will next have something to do (monotonic)."""

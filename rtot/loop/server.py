@@ -114,6 +114,7 @@ class Server:
             self._keep()
             # The log tells how long an answer took, this turn's work included.
             self._clients.flush(read_clock())
+            self._jobs.retire(now, self._clients.watched)
         finally:
             # Even after a bug above, or the job would stay STARTING for ever.
             if job is not None:

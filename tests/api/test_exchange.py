@@ -185,11 +185,11 @@ def test_a_wait_ends_with_its_time() -> None:
     assert line.send(exchange).startswith(b"HTTP/1.1 202 ")
 
 
-def test_a_follower_is_told_of_its_job_until_the_end_and_no_longer() -> None:
+def test_a_follower_waits_for_its_job_until_the_end_and_no_longer() -> None:
     line = Line()
     line.run()
     exchange = line.ask(request("GET", "/jobs/0/out?follow"))
-    assert exchange.topics == ()
+    assert (exchange.topics, exchange.waits) == ((0,), False)
     line.send(exchange)
     assert (exchange.topics, exchange.waits) == ((0,), True)
     line.jobs.output_received(0, Stream.OUT, b"hello", at(2))
@@ -197,8 +197,10 @@ def test_a_follower_is_told_of_its_job_until_the_end_and_no_longer() -> None:
     assert b"hello" in line.send(exchange)
     line.processes.end(0, 0, at(2))
     assert b"Rtot-Exit: 0" in line.send(exchange)
-    assert exchange.topics == ()
+    # Its output is to be kept until the client has all of it.
+    assert (exchange.topics, exchange.waits) == ((0,), False)
     exchange.complete(at(3))
+    assert exchange.topics == ()
     assert line.http.state is connection.State.IDLE
 
 
@@ -318,3 +320,22 @@ def test_what_cannot_be_is_a_bug() -> None:
     exchange.lost(at(1))
     with pytest.raises(AssertionError, match="ANSWERED of an exchange that is OVER"):
         exchange.answer(Response(200))
+
+
+@pytest.mark.parametrize(
+    ("target", "topics"),
+    [
+        ("/jobs/0?fields=out", (0,)),
+        ("/jobs/0?fields=", ()),
+        ("/jobs/0/out", (0,)),
+        ("/jobs/0/out?offset=5", (0,)),
+        ("/jobs/0/events", (0,)),
+        ("/jobs", ()),
+    ],
+)
+def test_a_job_that_is_read_is_depended_on(target: str, topics: tuple[int, ...]) -> None:
+    line = Line()
+    line.run()
+    line.jobs.output_received(0, Stream.OUT, b"x" * 100_000, at(2))
+    exchange = line.ask(request("GET", target, b"", ("Range", "bytes=7-")))
+    assert (exchange.topics, exchange.waits) == (topics, False)

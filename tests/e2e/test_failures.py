@@ -5,7 +5,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.harness import AUTHORIZATION, Rtot, needs
+import pytest
+
+from tests.harness import AUTHORIZATION, Rtot, needs, until
 
 Start = Callable[..., Rtot]
 
@@ -98,3 +100,38 @@ def test_the_loop_over_jobs_as_they_end(rtot: Rtot) -> None:
     *ended, asked = done.stdout.decode().splitlines()
     assert sorted(ended) == ["/jobs/1", "/jobs/2", "/jobs/3"]
     assert int(asked.split()[1]) <= 3
+
+
+@pytest.mark.parametrize("flag", ["--keep=0", "--ttl=0"])
+def test_who_waits_or_reads_has_its_answer_before_a_job_is_forgotten(
+    start: Start, flag: str, tmp_path: Path
+) -> None:
+    rtot = start(flag)
+    assert rtot.run(b"echo hi; exit 3")["exit"] == "exit status 3"
+    # Much more than fits into the socket, read slowly by who waits, follows and loads down.
+    script = (
+        b"head -c 9000000 /dev/zero | tr '\\0' x; while [ ! -e go ]; do sleep 0.01; done; exit 4"
+    )
+    job_id = rtot.submit(script, f"cwd={tmp_path}")
+    until(lambda: rtot.json("/jobs?fields=out_bytes")["jobs"][0]["out_bytes"] == 9_000_000)
+    with (
+        rtot.ask("GET", f"/jobs/{job_id}?wait=30&fields=out") as waiting,
+        rtot.ask("GET", f"/jobs/{job_id}/out?follow") as following,
+        rtot.ask("GET", f"/jobs/{job_id}/out") as loading,
+    ):
+        (tmp_path / "go").touch()
+        until(
+            lambda: rtot.json(f"/jobs/{job_id}?wait=30&fields=")["jobs"][0]["state"] == "complete"
+        )
+        answers = [sock.makefile("rb").read() for sock in (waiting, following, loading)]
+    assert all(answer.count(b"x") >= 9_000_000 for answer in answers)
+    assert b'"exit":"exit status 4"' in answers[0]
+    assert answers[1].endswith(b"\r\nRtot-Exit: exit status 4\r\n\r\n")
+    until(lambda: rtot.json("/jobs") == {"jobs": []})
+    assert rtot.curl(f"/jobs/{job_id}", "-w", "%{http_code}").endswith(b"404")
+
+
+def test_timeouts_of_nothing_are_none(start: Start) -> None:
+    names = ("head", "body", "send", "idle")
+    rtot = start(*(f"--{name}-timeout=0" for name in names))
+    assert rtot.run(b"echo fine")["out"] == "fine\n"

@@ -87,46 +87,96 @@ def test_an_archive_knows_keys_and_forgets_all() -> None:
     assert archive.by_key("other") is None
     archive.remove(kept)
     assert archive.by_key("k") is archive.get(3) is None
-    assert (len(archive), archive.oldest(), disk.files) == (0, None, {})
+    assert (len(archive), archive.oldest(()), disk.files) == (0, None, {})
 
 
 def test_the_oldest_is_the_one_that_was_added_first() -> None:
     archive = MemoryArchive()
     for number, time in ((7, 1.0), (2, 2.0), (5, 3.0), (1, 4.0)):
         archive.add(job(number), time)
-    assert archive.oldest() == (7, 1.0)
+    assert archive.oldest(()) == (7, 1.0)
     for number, oldest in ((2, (7, 1.0)), (7, (5, 3.0)), (5, (1, 4.0)), (1, None)):
         found = archive.get(number)
         assert found is not None
         archive.remove(found)
-        assert archive.oldest() == oldest
+        assert archive.oldest(()) == oldest
 
 
 def test_retention_of_a_number() -> None:
     archive = MemoryArchive()
     retention = Retention(Settings(keep=2), archive)
-    assert (retention.overdue(0.0), retention.next_deadline()) == (None, None)
+    assert (retention.overdue(0.0, ()), retention.next_deadline()) == (None, None)
     for number in (5, 3, 4):
-        assert retention.overdue(0.0) is None
+        assert retention.overdue(0.0, ()) is None
         archive.add(job(number), 1.0)
-    assert (retention.overdue(1.0), retention.next_deadline()) == (archive.get(5), None)
+    assert (retention.overdue(1.0, ()), retention.next_deadline()) == (archive.get(5), None)
 
 
 def test_retention_of_an_age() -> None:
     archive = MemoryArchive()
     retention = Retention(Settings(ttl=10.0), archive)
-    assert (retention.overdue(99.0), retention.next_deadline()) == (None, None)
+    assert (retention.overdue(99.0, ()), retention.next_deadline()) == (None, None)
     archive.add(job(5), 1.0)
     archive.add(job(3), 2.0)
     assert retention.next_deadline() == 11.0
-    assert [retention.overdue(now) for now in (10.9, 11.0, 99.0)] == [None, *[archive.get(5)] * 2]
+    assert [retention.overdue(now, ()) for now in (10.9, 11.0, 99.0)] == [
+        None,
+        *[archive.get(5)] * 2,
+    ]
 
 
 def test_no_retention() -> None:
     archive = MemoryArchive()
     archive.add(job(1), 0.0)
     retention = Retention(Settings(), archive)
-    assert (retention.overdue(1e9), retention.next_deadline()) == (None, None)
+    assert (retention.overdue(1e9, ()), retention.next_deadline()) == (None, None)
+
+
+def test_what_is_watched_is_spared_and_does_not_count() -> None:
+    archive = MemoryArchive()
+    retention = Retention(Settings(keep=1), archive)
+    for number in (1, 2, 3):
+        archive.add(job(number), float(number))
+    watched = {1, 2}
+    assert retention.overdue(9.0, watched) is None
+    assert archive.oldest({1, 2}) == (3, 3.0)
+    archive.add(job(4), 4.0)
+    found = retention.overdue(9.0, watched)
+    assert found is not None
+    assert found is archive.get(3)
+    archive.remove(found)
+    assert retention.overdue(9.0, watched) is None
+    # One of them was deleted by hand, the other one is not watched any more.
+    found = archive.get(1)
+    assert found is not None
+    archive.remove(found)
+    found = retention.overdue(9.0, {7})
+    assert found is not None
+    assert found is archive.get(2)
+    archive.remove(found)
+    assert retention.overdue(9.0, ()) is None
+    assert (len(archive), archive.oldest(())) == (1, (4, 4.0))
+
+
+def test_an_age_that_is_over_for_one_that_is_watched() -> None:
+    archive = MemoryArchive()
+    retention = Retention(Settings(ttl=0.0), archive)
+    archive.add(job(1), 1.0)
+    assert retention.next_deadline() == 1.0
+    assert retention.overdue(1.0, {1}) is None
+    assert retention.next_deadline() is None
+    assert retention.overdue(1.0, ()) is archive.get(1)
+
+
+def test_the_order_of_age_stays_small() -> None:
+    archive = MemoryArchive()
+    archive.add(job(0), 0.0)
+    for number in range(1, 1000):
+        archive.add(job(number), float(number))
+        archive.remove(job(number))
+    assert len(archive._added) == len(archive._times) <= 67
+    assert len(archive._by_change) <= 70
+    assert archive.oldest(()) == (0, 0.0)
 
 
 class JobsByIdMachine(RuleBasedStateMachine):

@@ -442,6 +442,9 @@ def test_keep_only_so_many() -> None:
         table.run()
     for job_id in (2, 0, 1):
         table.world.end(job_id, 0, at(1))
+    table.jobs.retire(at(1), {2})
+    assert ids(table.jobs, 0, 9) == [0, 1, 2, 3]
+    table.jobs.retire(at(1), ())
     assert ids(table.jobs, 0, 9) == [0, 1, 3]
 
 
@@ -453,7 +456,7 @@ def test_keep_only_so_long() -> None:
     table.world.end(1, 0, at(2))
     table.jobs.take_changes()
     assert table.jobs.next_deadline() == 11.0
-    table.jobs.expire(at(11))
+    table.jobs.retire(at(11), ())
     assert ids(table.jobs, 0, 9) == [1]
 
 
@@ -464,6 +467,7 @@ def test_what_was_deleted_by_hand_does_not_retire_again() -> None:
     table.jobs.forget(jobs[0], at(1))
     table.world.end(1, 0, at(1))
     table.world.end(2, 0, at(1))
+    table.jobs.retire(at(1), ())
     assert ids(table.jobs, 0, 9) == [2]
 
 
@@ -778,6 +782,16 @@ class JobTableMachine(RuleBasedStateMachine):
         if self.table.get(job.id) is job:
             self.table.forget(job, self.now, tree=tree)
 
+    @rule(watched=st.frozensets(st.integers(0, 12), max_size=3))
+    def retire(self, watched: frozenset[int]) -> None:
+        before = {job.id for job in self.everything if self.table.get(job.id) is job}
+        self.table.retire(self.now, watched)
+        left = [j for j in self.everything if self.table.get(j.id) is j]
+        assert watched & before <= {job.id for job in left}
+        kept = [j for j in left if j.state is State.COMPLETE and j.id not in watched]
+        if self.settings.keep is not None:
+            assert len(kept) <= self.settings.keep
+
     @rule()
     def cancel_grace(self) -> None:
         self.table.cancel_grace(self.now)
@@ -859,9 +873,9 @@ def test_a_wall_clock_that_is_stepped_moves_no_deadline(step: int) -> None:
     assert (job.state, job.reason) == (State.COMPLETE, Reason.TIMEOUT)
     assert job.output.read(Stream.OUT, 0, 99) == b"beforeafter"
     assert [job.output.arrival(i).wall for i in range(2)] == [at(0).wall, stepped.wall]
-    table.jobs.expire(Now(64.0, stepped.wall))
+    table.jobs.retire(Now(64.0, stepped.wall), ())
     assert table.jobs.get(0) is job
-    table.jobs.expire(Now(65.0, stepped.wall))
+    table.jobs.retire(Now(65.0, stepped.wall), ())
     assert table.jobs.get(0) is None
 
 
@@ -910,9 +924,9 @@ def test_a_job_that_is_kept_as_long_as_was_said() -> None:
     table.jobs.take_commands()
     table.jobs.take_changes()
     assert table.jobs.next_deadline() == 11.0
-    table.jobs.expire(at(10.9))
+    table.jobs.retire(at(10.9), ())
     assert table.jobs.get(0) is not None
-    table.jobs.expire(at(11))
+    table.jobs.retire(at(11), ())
     assert table.jobs.get(0) is None
 
 
