@@ -16,6 +16,7 @@ from rtot.text import reason
 
 # What is encrypted at a time. A record has at most 16 KB.
 _MOST = 64 * 1024
+_LARGEST_FILE = 1024 * 1024
 
 
 class TlsError(SetupError):
@@ -58,7 +59,10 @@ class Tls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.set_alpn_protocols(["http/1.1"])
-        at = self._cert
+        at, key = self._cert, self._key or self._cert
+        _look_for(b"-----BEGIN CERTIFICATE-----", self._cert, "certificate")
+        if b"ENCRYPTED" in _look_for(b"PRIVATE KEY-----", key, "private key"):
+            raise TlsError(f"{key}: the key is encrypted; want it without a password")
         try:
             # Without a password here OpenSSL would ask for one on the terminal.
             context.load_cert_chain(self._cert, self._key, password="")
@@ -126,6 +130,18 @@ class TlsSocket(ClientSocket):
             # The handshake never began.
             pass
         super().shut_down()
+
+
+def _look_for(mark: bytes, path: str, what: str) -> bytes:
+    """The file, which has the mark in it. Raises TlsError. OpenSSL's own texts name no file."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LARGEST_FILE)
+    except OSError as error:
+        raise TlsError(f"{path}: {reason(error)}") from error
+    if mark not in data:
+        raise TlsError(f"{path}: there is no {what} in it")
+    return data
 
 
 def _beginning(pieces: list[bytes | FileSpan]) -> bytes:

@@ -278,12 +278,18 @@ def test_what_cannot_be_served_with(certificates: Certificates) -> None:
     good = certificates.issue("server.pem", "localhost")
     bad = certificates.directory / "bad.pem"
     bad.write_text("nonsense")
-    for flags, status in (
-        (["--tls-cert=/does/not/exist"], 1),
-        ([f"--tls-cert={bad}"], 1),
-        ([f"--tls-cert={good}", f"--tls-key={bad}"], 1),
-        ([f"--tls-cert={good}", f"--tls-client-ca={bad}"], 1),
-        ([f"--tls-key={good}"], 2),
+    encrypted = certificates.directory / "encrypted.pem"
+    encrypted.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIE\n")
+    other = certificates.issue("other.pem", "localhost")
+    for flags, status, why in (
+        (["--tls-cert=/does/not/exist"], 1, "/does/not/exist: no such file or directory"),
+        ([f"--tls-cert={good}", "--tls-key=/none"], 1, "/none: no such file or directory"),
+        ([f"--tls-cert={bad}"], 1, f"{bad}: there is no certificate in it"),
+        ([f"--tls-cert={good}", f"--tls-key={bad}"], 1, f"{bad}: there is no private key in it"),
+        ([f"--tls-cert={good}", f"--tls-key={encrypted}"], 1, f"{encrypted}: the key is encrypted"),
+        ([f"--tls-cert={good}", f"--tls-key={other}"], 1, "key values mismatch"),
+        ([f"--tls-cert={good}", f"--tls-client-ca={bad}"], 1, f"{bad}: "),
+        ([f"--tls-key={good}"], 2, "--tls-key and --tls-client-ca go with --tls-cert"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "rtot", *flags],
@@ -292,3 +298,4 @@ def test_what_cannot_be_served_with(certificates: Certificates) -> None:
             timeout=30,
         )
         assert (done.returncode, done.stderr.count(b"\n")) == (status, 1), done.stderr
+        assert why in done.stderr.decode()
