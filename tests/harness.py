@@ -32,6 +32,7 @@ PROGRAMS = {
     "prlimit": "util-linux",
     "setpriv": "util-linux",
     "strace": "strace",
+    "unshare": "util-linux",
     "wrk": "wrk",
 }
 _IS_TARGET = re.compile(r"/(jobs|ping|nope)\b")

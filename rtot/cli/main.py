@@ -55,6 +55,9 @@ def main(argv: Sequence[str]) -> int:
         spool = Spool(parent)
     except OSError as error:
         return _fail(f"cannot use {parent}: {reason(error)}")
+    if not spool.allows_execution and "default" not in dict(options["launchers"]):
+        spool.close()
+        return _fail(f"{parent} is mounted noexec: no script could be run (see --spool-dir)")
     try:
         remove_leftovers(parent)
         return _serve(options, signals, spool)

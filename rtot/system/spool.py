@@ -99,6 +99,11 @@ class Spool:
             return
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), parent)
 
+    @property
+    def allows_execution(self) -> bool:
+        """Whether a script can be executed where it is."""
+        return not os.fstatvfs(self._directory).f_flag & os.ST_NOEXEC
+
     def store_script(self, job_id: int, script: bytes) -> None:
         name = f"job-{job_id}"
         try:
@@ -115,13 +120,31 @@ class Spool:
             raise StorageError(reason(error)) from error
 
     def _open_new(self, name: str, access: int, mode: int) -> int:
-        """A new file, in place of one that a failure left or a job planted."""
+        """A new file, in place of whatever a failure left or a job planted there."""
         flags = access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             return os.open(name, flags, mode, dir_fd=self._directory)
         except FileExistsError:
-            self.remove(name)
-            return os.open(name, flags, mode, dir_fd=self._directory)
+            self._clear(name)
+        except FileNotFoundError:
+            # Somebody has cleaned /tmp. What was in the directory is lost, and told as such.
+            self._make_again()
+        return os.open(name, flags, mode, dir_fd=self._directory)
+
+    def _clear(self, name: str) -> None:
+        try:
+            os.unlink(name, dir_fd=self._directory)
+        except OSError:
+            # A directory. It may be a large one: out of the way is enough.
+            aside = f"planted-{os.urandom(6).hex()}"
+            os.rename(name, aside, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+    def _make_again(self) -> None:
+        os.mkdir(self.path, 0o700)
+        directory = _open_private(self.path)
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(self._directory)
+        self._directory = directory
 
     def script_path(self, job_id: int) -> str:
         return f"{self.path}/job-{job_id}"

@@ -193,3 +193,26 @@ def test_variables_for_every_job(start: Start) -> None:
     script = b'echo "$PYTHONUNBUFFERED|$A"'
     assert rtot.run(script)["out"] == "1|b c\n"
     assert rtot.run(script, "&env=A=own")["out"] == "1|own\n"
+
+
+@needs("unshare")
+def test_a_spool_where_nothing_can_be_executed(tmp_path: Path) -> None:
+    mount = f"mount -t tmpfs -o noexec tmpfs {tmp_path}"
+    serve = f"exec {sys.executable} -m rtot -a=127.0.0.1:0 --spool-dir={tmp_path}"
+    apart = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+
+    def run(more: str) -> subprocess.Popen[bytes]:
+        command = [*apart, "sh", "-c", f"{mount} && {serve} {more}"]
+        return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+    with run("") as refused:
+        assert refused.stderr is not None
+        assert refused.stderr.read().decode() == (
+            f"rtot: {tmp_path} is mounted noexec: no script could be run (see --spool-dir)\n"
+        )
+    assert refused.returncode == 1
+    # A launcher can run scripts that cannot be executed themselves.
+    with run("--launcher default=bash") as serving:
+        assert serving.stderr is not None
+        assert b"listening" in serving.stderr.readline() + serving.stderr.readline()
+        serving.terminate()

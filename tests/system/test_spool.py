@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -35,14 +36,41 @@ def test_nothing_planted_is_followed(spool: Spool, tmp_path: Path) -> None:
     spool.store_script(0, b"x")
     spool.create("0.out").append(b"x")
     assert victim.read_bytes() == b"precious"
-    os.mkdir(f"{spool.path}/job-1")
+
+
+def test_a_directory_that_was_planted_is_moved_out_of_the_way(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path))
+    for name in ("job-1", "1.out"):
+        os.makedirs(f"{spool.path}/{name}/full/of/directories")
+    spool.store_script(1, b"x")
+    spool.create("1.out").append(b"output")
+    assert Path(spool.script_path(1)).read_bytes() == b"x"
+    assert Path(spool.path, "1.out").read_bytes() == b"output"
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spool_that_was_cleaned_away_is_made_again(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path))
+    lost = spool.create("1.out")
+    lost.append(b"x")
+    lost.seal()
+    shutil.rmtree(spool.path)
+    spool.store_script(2, b"script")
+    assert Path(spool.script_path(2)).read_bytes() == b"script"
+    assert lost.read(0, 1) == b""
+    # It is ours, private and locked again.
+    test_the_directory_is_private(spool)
+    remove_leftovers(str(tmp_path))
+    assert Path(spool.script_path(2)).exists()
+    shutil.rmtree(spool.path)
+    Path(spool.path).write_bytes(b"somebody else's")
     with pytest.raises(StorageError, match="file exists"):
-        spool.store_script(1, b"x")
-    with pytest.raises(StorageError, match="file exists"):
-        spool.create("job-1")
-    spool.remove_script(0)
-    with pytest.raises(StorageError, match="file exists"):
-        spool.store_script(1, b"x")
+        spool.store_script(3, b"x")
+    Path(spool.path).unlink()
+    spool.store_script(3, b"x")
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_script_that_cannot_be_stored_leaves_nothing(
