@@ -135,3 +135,10 @@ def test_timeouts_of_nothing_are_none(start: Start) -> None:
     names = ("head", "body", "send", "idle")
     rtot = start(*(f"--{name}-timeout=0" for name in names))
     assert rtot.run(b"echo fine")["out"] == "fine\n"
+
+
+def test_a_directory_planted_for_the_next_script_stops_nobody(rtot: Rtot) -> None:
+    job = rtot.run(b'cd "$(dirname "$0")" && mkdir -p job-1/x 1.out/x 2.out && echo planted')
+    assert job["out"] == "planted\n"
+    for script in (b"echo next", b"head -c 100000 /dev/zero | tr '\\0' x"):
+        assert "exit" not in rtot.run(script)
