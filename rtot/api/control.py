@@ -1,25 +1,25 @@
 """What changes a job that is there: kill, stdin, timeout, DELETE; and the end of the server."""
 
+import math
 from signal import Signals
 
 from rtot.api.answers import Answer, Ask, RefusalError, Upload, json, no_content
 from rtot.api.job_json import DEFAULT_FIELDS
 from rtot.api.parameters import CLOSE, GRACE, SIGNAL, TIMEOUT_AFTER, TREE
 from rtot.api.reading import parse_job_id, require_job, show_job
-from rtot.api.waits import StopWait, receipt
+from rtot.api.waits import StopWait, receipt_answer
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.errors import error
 from rtot.http.messages import Response
 from rtot.http.query import BadParameterError
-from rtot.jobs.job import Job
+from rtot.jobs.job import Job, State
 from rtot.jobs.table import JobTable
 
 # Signals that end a process in common use. After any other nobody expects a KILL.
 _ENDING = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL})
 # Every stop is over this many seconds after its grace.
 _STOPPED = 60.0
-_NOBODY: dict[str, dict[int, str]] = {"signalled": {}, "escalated": {}, "surviving": {}}
 
 
 def kill(ask: Ask) -> Answer:
@@ -28,13 +28,19 @@ def kill(ask: Ask) -> Answer:
     grace = ask.query.get(GRACE)
     if grace is None and signal in _ENDING:
         grace = ask.settings.grace
-    job = _unfinished(ask)
+    elif grace == math.inf:
+        # Only delivered.
+        grace = None
+    job = require_job(ask)
+    if job.state is State.COMPLETE:
+        # One that is complete and held still has processes.
+        raise RefusalError(_complete(job))
     stop = ask.jobs.kill(job, ask.now, signal, grace, tree=ask.query.get(TREE, True))
     if stop is not None:
         return StopWait(stop, ask.now.monotonic + (grace or 0.0) + _STOPPED)
     if grace is None:
         raise RefusalError(error(409, "job has not started", "there is nobody to signal"))
-    return receipt(signal, _NOBODY)
+    return receipt_answer(None, signal)
 
 
 def set_timeout(ask: Ask) -> Answer:
@@ -95,5 +101,9 @@ def end_server(ask: Ask) -> Answer:
 def _unfinished(ask: Ask) -> Job:
     job = require_job(ask)
     if job.over:
-        raise RefusalError(error(409, "job is complete", f"job {job.id} has ended already"))
+        raise RefusalError(_complete(job))
     return job
+
+
+def _complete(job: Job) -> Response:
+    return error(409, "job is complete", f"job {job.id} has ended already")

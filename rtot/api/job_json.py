@@ -10,6 +10,7 @@ from signal import Signals
 
 from rtot.jobs.job import SHOWN, Job, Usage
 from rtot.jobs.output import Stream, UnreadableError
+from rtot.jobs.stop import Stop
 from rtot.text import EACH_BYTE, decode, format_time, string, strings
 
 ALWAYS = ("id", "state", "exit", "href")
@@ -82,6 +83,16 @@ def processes(found: Mapping[int, str]) -> str:
     return f"[{','.join(rows)}]"
 
 
+def receipt(stop: Stop | None, signal: Signals) -> str:
+    """A JSON object: who got the signal, who was killed, and who is left."""
+    found = (stop.signalled, stop.escalated, stop.surviving) if stop is not None else ({}, {}, {})
+    signalled, escalated, surviving = map(processes, found)
+    return (
+        f'{{"signal":"{signal.name}","signalled":{signalled}'
+        f',"escalated":{escalated},"surviving":{surviving}}}'
+    )
+
+
 def _usage(usage: Usage | None) -> str:
     if usage is None:
         return "null"
@@ -129,6 +140,7 @@ SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
     "out_dropped": lambda job: str(job.output.dropped[0]),
     "err_dropped": lambda job: str(job.output.dropped[1]),
     "holders": lambda job: processes(job.holders),
+    "receipt": lambda job: "null" if job.stop is None else receipt(job.stop, job.stop.signal),
     "usage": lambda job: _usage(job.usage),
 }
 ALL_FIELDS = (*DEFAULT_FIELDS, *(f for f in SMALL_FIELDS if f not in DEFAULT_FIELDS), "filename")

@@ -5,6 +5,7 @@ and `env` are private to the submitter, and an unknown parameter may contain any
 misplaced secret.
 """
 
+import math
 from signal import Signals
 
 from rtot.api.job_json import ALL_FIELDS, ALWAYS
@@ -41,6 +42,10 @@ def _parse_label(text: str) -> str:
     if not 0 < len(text) <= 255:
         raise ValueError
     return text
+
+
+def _parse_grace(text: str) -> float:
+    return math.inf if text == "never" else parse_duration(text)
 
 
 def _parse_timeout(text: str) -> float:
@@ -104,6 +109,6 @@ CLOSE = flag("close")
 
 # Of the end of a job.
 SIGNAL = Parameter("signal", "a name such as TERM, or a number", _parse_signal)
-GRACE = duration("grace")
+GRACE = Parameter("grace", "a duration, or never", _parse_grace)
 TREE = flag("tree")
 TIMEOUT_AFTER = duration("after")

@@ -1,11 +1,11 @@
 """What an answer waits for: jobs that are to complete, or a job that is being ended."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from signal import Signals
 
 from rtot.api.answers import Ask, Reply, json
-from rtot.api.job_json import processes
+from rtot.api.job_json import receipt
 from rtot.api.parameters import WAIT
 from rtot.http.messages import Headers, Response
 from rtot.jobs.stop import Stop
@@ -61,19 +61,12 @@ class StopWait:
         return self._stop.over
 
     def answer(self) -> Response:
-        stop = self._stop
-        found = {
-            "signalled": stop.signalled,
-            "escalated": stop.escalated,
-            "surviving": stop.surviving,
-        }
-        return receipt(stop.signal, found)
+        return receipt_answer(self._stop, self._stop.signal)
 
 
-def receipt(signal: Signals, found: Mapping[str, Mapping[int, str]]) -> Response:
-    """What became of a kill: the processes of each kind by pid and command."""
-    lists = "".join(f',"{kind}":{processes(those)}' for kind, those in found.items())
-    return json(200, f'{{"signal":"{signal.name}"{lists}}}\n')
+def receipt_answer(stop: Stop | None, signal: Signals) -> Response:
+    """What became of a kill with that signal; without a `stop` there was nobody to kill."""
+    return json(200, f"{receipt(stop, signal)}\n")
 
 
 def asked_wait(ask: Ask) -> tuple[float | None, Headers]:

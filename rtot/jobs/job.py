@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from rtot.jobs.output import NOTHING_DROPPED, Output, Stream
+from rtot.jobs.stop import Stop
 
 
 class State(Enum):
@@ -155,6 +156,7 @@ class Job:
         "start",
         "state",
         "status",
+        "stop",
         "timeout",
         "usage",
     )
@@ -177,6 +179,8 @@ class Job:
         self.running: Running | None = None
         self.key: str | None = None
         self.fingerprint = 0
+        self.stop: Stop | None = None
+        """The last attempt to end it, for the receipt."""
         self.change = 0
         """The number of its last change (`jobs.changes`)."""
 

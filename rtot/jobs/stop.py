@@ -107,6 +107,7 @@ class Stop:
     __slots__ = (
         "_deadline",
         "_interval",
+        "_kills",
         "_look_at",
         "_phase",
         "escalated",
@@ -138,6 +139,7 @@ class Stop:
         self.signalled: dict[int, str] = {}
         self.escalated: dict[int, str] = {}
         self.surviving: dict[int, str] = {}
+        self._kills = grace is not None or signal is Signals.SIGKILL
         self._interval = _FIRST_LOOK
         self._look_at = now + _FIRST_LOOK
         if signal is Signals.SIGKILL:
@@ -150,6 +152,11 @@ class Stop:
     def begin(self) -> list[Signal | Survey]:
         """What to do first."""
         return [Signal(self, self.signal, self.scope)]
+
+    @property
+    def kills(self) -> bool:
+        """Whether it ends the processes, and does not only deliver a signal."""
+        return self._kills
 
     @property
     def over(self) -> bool:

@@ -152,7 +152,7 @@ class JobTable:
     def kill(
         self, job: Job, now: Now, signal: Signals, grace: float | None, *, tree: bool = True
     ) -> Stop | None:
-        """End a job that is not complete and keep its entry.
+        """End what is left of a job and keep its entry.
 
         Returns the stop, which is over when the receipt is complete; None for a job that
         had not started, which is then complete at once. With a `grace` of None the signal
@@ -383,7 +383,10 @@ class JobTable:
 
     def _stop(self, job: Job, signal: Signals, grace: float | None, scope: Scope, now: Now) -> Stop:
         assert job.pid is not None
-        return self._endings.begin(job.id, job.pid, signal, grace, scope, now.monotonic)
+        stop = self._endings.begin(job.id, job.pid, signal, grace, scope, now.monotonic)
+        if stop.kills:
+            job.stop = stop
+        return stop
 
     def _stopped(self, job_id: int) -> None:
         """A stop is over: close the outputs of a forgotten job, even if they are still held."""

@@ -9,10 +9,11 @@ from rtot.api.control import end_lease, uploaded
 from rtot.api.waits import StopWait
 from rtot.http.messages import Response
 from rtot.jobs.job import State
+from rtot.jobs.output import Stream
 from rtot.jobs.selection import Selection
 from rtot.jobs.stop import Scope, Signal
 from tests.api.face import Face, header, value
-from tests.world import at
+from tests.world import USAGE, at
 
 
 def test_delete_one(face: Face) -> None:
@@ -164,3 +165,73 @@ def test_a_server_that_is_not_to_be_ended_by_a_request() -> None:
     assert (answer.status, header(answer, "Allow")) == (405, "GET, HEAD")
     assert value(answer)["message"] == "this server was started with --no-shutdown"
     assert not face.jobs.closing
+
+
+def hold(face: Face) -> None:
+    """A job that is complete, while a child of it holds its outputs."""
+    face.run()
+    del face.world.alive[0]
+    face.jobs.exited(0, 0, USAGE, face.now)
+    face.now = at(3)
+    face.jobs.expire(face.now)
+    job = face.jobs.get(0)
+    assert job is not None
+    assert job.state is State.HELD
+    face.world.obey(face.now)
+
+
+def test_what_holds_a_complete_job_can_be_killed(face: Face) -> None:
+    hold(face)
+    wait = face.answer("POST", "/jobs/0/kill")
+    assert isinstance(wait, StopWait)
+    assert not wait.changed(0)
+    face.world.obey(face.now)
+    face.now = at(4)
+    face.jobs.expire(face.now)
+    face.world.obey(face.now)
+    assert wait.changed(0)
+    answer = wait.answer()
+    assert isinstance(answer, Response)
+    assert value(answer)["surviving"] == []
+    for stream in Stream:
+        face.jobs.output_closed(0, stream, face.now)
+    (job,) = value(face.ask("GET", "/jobs/0?fields=reason,receipt"))["jobs"]
+    # It had exited by itself, and was killed later.
+    assert (job["reason"], job["receipt"]["signal"]) == ("exited", "SIGTERM")
+    assert face.ask("POST", "/jobs/0/kill").status == 409
+
+
+@pytest.mark.parametrize(
+    ("grace", "signal"), [("never", "TERM"), ("never", "QUIT"), ("never", "HUP")]
+)
+def test_a_signal_that_is_only_delivered(face: Face, grace: str, signal: str) -> None:
+    face.world.obstinate = True
+    job = face.run()
+    wait = face.answer("POST", f"/jobs/0/kill?signal={signal}&grace={grace}")
+    assert isinstance(wait, StopWait)
+    face.world.obey(face.now)
+    face.now = at(100)
+    face.jobs.expire(face.now)
+    face.world.obey(face.now)
+    assert wait.changed(0)
+    answer = wait.answer()
+    assert isinstance(answer, Response)
+    process = [{"pid": 1000, "command": "job-0"}]
+    assert value(answer)["signalled"] == process
+    assert (job.over, job.reason, job.stop) == (False, None, None)
+
+
+def test_a_timeout_keeps_a_receipt_like_a_kill(face: Face) -> None:
+    face.run("/jobs?timeout=5")
+    assert value(face.ask("GET", "/jobs/0?fields=receipt"))["jobs"][0]["receipt"] is None
+    face.now = at(6)
+    face.jobs.expire(face.now)
+    face.world.obey(face.now)
+    (job,) = value(face.ask("GET", "/jobs/0?fields=reason,receipt"))["jobs"]
+    assert job["reason"] == "timeout"
+    assert job["receipt"] == {
+        "signal": "SIGTERM",
+        "signalled": [{"pid": 1000, "command": "job-0"}],
+        "escalated": [],
+        "surviving": [],
+    }

@@ -1,4 +1,5 @@
 import json
+from signal import Signals
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from rtot.api import job_json
 from rtot.jobs.job import Job, Options, Reason, State, Usage
 from rtot.jobs.output import Output, Stream, UnreadableError
+from rtot.jobs.stop import Scope, Stop
 from rtot.text import NEVER
 from tests.world import MemoryDisk
 
@@ -92,6 +94,9 @@ def test_all_fields() -> None:
     job.pid = 42
     job.usage = Usage(1_500_000, 250, 4096)
     job.holders = {99: "sl\neep"}
+    job.stop = Stop(7, 42, Signals.SIGINT, 1.0, Scope.TREE, 0.0)
+    job.stop.signalled = {42: "sh"}
+    job.stop.escalated = {43: "sleep"}
     value = rendered(job, *job_json.ALL_FIELDS)
     assert value == {
         "id": 7,
@@ -114,6 +119,12 @@ def test_all_fields() -> None:
         "out_dropped": 0,
         "err_dropped": 0,
         "holders": [{"pid": 99, "command": "sl\neep"}],
+        "receipt": {
+            "signal": "SIGINT",
+            "signalled": [{"pid": 42, "command": "sh"}],
+            "escalated": [{"pid": 43, "command": "sleep"}],
+            "surviving": [],
+        },
         "usage": {"user": 1.5, "system": 0.00025, "peak": 4096},
         "filename": "/spool/job-7",
         "href": "/jobs/7",

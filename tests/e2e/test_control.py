@@ -258,3 +258,36 @@ def test_launchers(start: Start, prefix: str, script: str, out: str) -> None:
     failed = rtot.run(b"echo", "&launcher=missing")
     assert failed["exit"] == "fork/exec does-not-exist: no such file or directory"
     assert json.loads(rtot.curl(f"{rtot.url}/"))["launchers"] == ["a", "missing"]
+
+
+def test_a_holder_of_a_complete_job_is_killed_and_its_entry_kept(start: Start) -> None:
+    rtot = start("--drain=0.1")
+    job = rtot.run(b"echo out; setsid sleep 1000 & exit 3", "&fields=out,holders,reason")
+    (holder,) = job["holders"]
+    receipt = rtot.json(f"/jobs/{job['id']}/kill", "-X", "POST")
+    assert receipt["signalled"] == [holder]
+    assert not is_alive(holder["pid"])
+    kept = rtot.json(f"/jobs/{job['id']}?fields=out,reason,code,receipt")["jobs"][0]
+    assert (kept["out"], kept["reason"], kept["code"]) == ("out\n", "exited", 3)
+    assert kept["receipt"] == receipt
+    refused = rtot.curl(f"/jobs/{job['id']}/kill", "-X", "POST", "-w", "%{http_code}")
+    assert refused.endswith(b"409")
+
+
+def test_an_interrupt_that_is_only_delivered(rtot: Rtot) -> None:
+    job_id = rtot.submit(b"trap 'echo caught' INT; echo ready; read < <(sleep 1000)")
+    until(lambda: "ready" in rtot.json(f"/jobs/{job_id}")["jobs"][0].get("out", ""))
+    receipt = rtot.json(f"/jobs/{job_id}/kill?signal=INT&grace=never&tree=0", "-X", "POST")
+    assert receipt["signalled"]
+    until(lambda: "caught" in rtot.json(f"/jobs/{job_id}")["jobs"][0]["out"])
+    assert rtot.json(f"/jobs/{job_id}?fields=receipt")["jobs"][0]["receipt"] is None
+
+
+def test_a_timeout_keeps_a_receipt(start: Start) -> None:
+    rtot = start("--grace=0.2")
+    job = rtot.run(b"trap '' TERM; while :; do sleep 0.1; done", "&timeout=0.3&fields=reason")
+    assert job["reason"] == "timeout"
+    until(lambda: rtot.json("/jobs/0?fields=receipt")["jobs"][0]["receipt"]["surviving"] == [])
+    receipt = rtot.json("/jobs/0?fields=receipt")["jobs"][0]["receipt"]
+    assert receipt["signal"] == "SIGTERM"
+    assert receipt["escalated"][0]["command"] == "job-0"

@@ -760,7 +760,7 @@ class JobTableMachine(RuleBasedStateMachine):
         grace=st.one_of(st.none(), st.just(0.0), st.just(2.0)),
     )
     def kill(self, job: Job, signal: Signals, grace: float | None) -> None:
-        if not job.over:
+        if job.state is not State.COMPLETE:
             self.table.kill(job, self.now, signal, grace)
 
     @rule(job=jobs, after=st.integers(0, 30))
