@@ -16,11 +16,13 @@ from rtot.jobs.commands import (
     CloseOutputs,
     CloseStdin,
     Command,
+    Examine,
     FindHolders,
     Report,
     ReportBug,
     WriteStdin,
 )
+from rtot.jobs.examination import ProcessStatus
 from rtot.jobs.job import Job, Usage
 from rtot.jobs.output import Stream
 from rtot.jobs.stop import Signal, Survey
@@ -141,6 +143,13 @@ class PaperProcesses:
                     self.jobs.output_closed(job_id, stream, now)
             case WriteStdin(job_id):
                 self.jobs.inputs.written(job_id, len(self.jobs.inputs.pending(job_id)))
+            case Examine(examination):
+                found = self._found(examination.job_id)
+                rows = [
+                    ProcessStatus(p, 1, "S", c, (c, "a"), 2.5, 0.25, 8192) for p, c in found.items()
+                ]
+                examination.count, examination.found = len(rows), rows
+                self.jobs.examinations.done(examination)
             case CloseStdin() | Report() | ReportBug():
                 pass
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from rtot.api import collection, control, reading, server, submission
+from rtot.api import collection, control, processes, reading, server, submission
 from rtot.api.answers import Answer, Ask
 from rtot.api.parameters import (
     ARG,
@@ -98,6 +98,7 @@ ROUTES = (
     Route("GET", "/jobs/{id}/out", reading.get_out, (OFFSET, FOLLOW, FAIL, LEASE)),
     Route("GET", "/jobs/{id}/err", reading.get_err, (OFFSET, FOLLOW, FAIL, LEASE)),
     Route("GET", "/jobs/{id}/events", reading.get_events, (FOLLOW,)),
+    Route("GET", "/jobs/{id}/processes", processes.list_processes),
     Route("POST", "/jobs/{id}/in", control.write_stdin, (CLOSE,), Body.STREAMED),
     Route("POST", "/jobs/{id}/kill", control.kill, (SIGNAL, GRACE, TREE)),
     Route("POST", "/jobs/{id}/timeout", control.set_timeout, (TIMEOUT_AFTER,)),

@@ -6,6 +6,7 @@ kind must fail if it gets another.
 
 from dataclasses import dataclass
 
+from rtot.jobs.examination import Examination
 from rtot.jobs.stop import Signal, Survey
 
 
@@ -38,6 +39,13 @@ class CloseStdin:
 
 
 @dataclass(frozen=True, slots=True)
+class Examine:
+    """See what is alive of a job; the outcome is `done` of the examinations."""
+
+    examination: Examination
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Tell the operator."""
 
@@ -52,7 +60,15 @@ class ReportBug:
 
 
 Command = (
-    Signal | Survey | FindHolders | CloseOutputs | WriteStdin | CloseStdin | Report | ReportBug
+    Signal
+    | Survey
+    | FindHolders
+    | CloseOutputs
+    | WriteStdin
+    | CloseStdin
+    | Examine
+    | Report
+    | ReportBug
 )
 
 

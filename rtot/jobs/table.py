@@ -16,6 +16,7 @@ from rtot.jobs.archive import Archive, Page
 from rtot.jobs.changes import ANY_JOB
 from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report, ReportBug
 from rtot.jobs.endings import Endings
+from rtot.jobs.examinations import Examinations
 from rtot.jobs.job import (
     OVER,
     PLAIN,
@@ -73,6 +74,7 @@ class JobTable:
         self._deadlines: Deadlines[int] = Deadlines()
         self.inputs = Inputs(self._outbox)
         """The stdins of running jobs."""
+        self.examinations = Examinations(self._outbox)
         self._disk_full = False
         self._closing = False
 

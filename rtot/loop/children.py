@@ -14,6 +14,7 @@ from rtot.jobs.commands import (
     CloseOutputs,
     CloseStdin,
     Command,
+    Examine,
     FindHolders,
     Report,
     ReportBug,
@@ -21,7 +22,7 @@ from rtot.jobs.commands import (
 )
 from rtot.jobs.job import Job, State, Usage
 from rtot.jobs.output import Stream
-from rtot.jobs.stop import Signal, Survey
+from rtot.jobs.stop import Scope, Signal, Survey
 from rtot.jobs.table import JobTable
 from rtot.loop.run import Descriptor, Run
 from rtot.system.log import Log
@@ -171,6 +172,10 @@ class Children:
             case FindHolders(job_id):
                 found = self._processes.holders([o.fd for o in self._outputs(job_id)])
                 self._jobs.holders_found(job_id, found)
+            case Examine(examination):
+                target = Target(examination.job_id, examination.pid, Scope.TREE)
+                self._processes.examine(examination, target, now.monotonic)
+                self._jobs.examinations.done(examination)
             case CloseOutputs(job_id):
                 for output in self._outputs(job_id):
                     self._close_output(output, now)

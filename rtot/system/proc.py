@@ -5,11 +5,15 @@ something is to be signalled or named, and shared by all who ask in the same tur
 """
 
 import os
+import time
 from typing import NamedTuple
+
+from rtot.jobs.examination import ProcessStatus
 
 JOB = "RTOT_JOB_ID"
 SERVER = "RTOT_SERVER_ID"
 _READ = 64 * 1024
+_LONGEST_COMMAND = 4096
 
 
 class Process(NamedTuple):
@@ -79,12 +83,35 @@ def read_process(pid: int) -> Process | None:
     )
 
 
-def _slurp(path: str) -> str:
+def read_status(pid: int) -> ProcessStatus | None:
+    """More of what /proc tells of a process; None if it is gone."""
+    try:
+        stat = _slurp(f"/proc/{pid}/stat")
+        words = _slurp(f"/proc/{pid}/cmdline", _LONGEST_COMMAND)
+    except OSError:
+        return None
+    columns = stat[stat.rindex(")") + 2 :].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    return ProcessStatus(
+        pid=pid,
+        parent=int(columns[1]),
+        state=columns[0],
+        command=stat[stat.index("(") + 1 : stat.rindex(")")],
+        argv=tuple(words.removesuffix("\0").split("\0")) if words else (),
+        seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - int(columns[19]) / ticks,
+        cpu=(int(columns[11]) + int(columns[12])) / ticks,
+        memory=int(columns[21]) * os.sysconf("SC_PAGE_SIZE"),
+    )
+
+
+def _slurp(path: str, limit: int | None = None) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = b""
-        while piece := os.read(fd, _READ):
+        while piece := os.read(fd, limit or _READ):
             data += piece
+            if limit is not None:
+                break
     finally:
         os.close(fd)
     return data.decode("utf-8", "replace")

@@ -18,13 +18,26 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from rtot.jobs.examination import Examination
 from rtot.jobs.stop import Scope
-from rtot.system.proc import JOB, SERVER, Census, Process, holds_pipe, initial_environ, read_process
+from rtot.system.proc import (
+    JOB,
+    SERVER,
+    Census,
+    Process,
+    holds_pipe,
+    initial_environ,
+    read_process,
+    read_status,
+)
 from rtot.text import decode, reason
 
 READ = 64 * 1024
 # How often to look again for processes forked while their parents were signalled.
 _ROUNDS = 5
+_EXAMINED = 1.0
+# More do not fit into an answer.
+_MOST_EXAMINED = 500
 # Variables that a service manager sets for the server, and not for its jobs.
 _FOR_THE_SERVER = frozenset(
     {"CREDENTIALS_DIRECTORY", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID"}
@@ -92,6 +105,8 @@ class Processes:
         "_census",
         "_devnull",
         "_environ",
+        "_examine_again",
+        "_examined",
         "_first_reserved",
         "_here",
         "_ignored",
@@ -119,6 +134,9 @@ class Processes:
         self._here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._leaders: set[int] = set()
         self._census: Census | None = None
+        # The walk that examinations share, until when.
+        self._examined: Census | None = None
+        self._examine_again = 0.0
         self._first_reserved = first_reserved
         # exec(3) resets signals that are handled, and not those that are ignored.
         self._ignored = [s for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
@@ -267,6 +285,18 @@ class Processes:
                         found[child.pid] = child
                         pending.append(child.pid)
         return {p.pid: p.command for p in found.values() if not p.zombie}
+
+    def examine(self, examination: Examination, target: Target, now: float) -> None:
+        """Fill in what is alive of the target. All who ask within a second share one walk."""
+        if self._census is None and self._examined is not None and now < self._examine_again:
+            self._census = self._examined
+        found = self.find(target)
+        if self._census is not self._examined:
+            self._examined, self._examine_again = self._census, now + _EXAMINED
+        looks = [read_status(pid) for pid in list(found)[:_MOST_EXAMINED]]
+        # Those that have gone since the walk.
+        examination.found = [look for look in looks if look is not None and look.state not in "ZX"]
+        examination.count = len(found) - len(looks) + len(examination.found)
 
     def holders(self, fds: Sequence[int]) -> dict[int, str]:
         """The processes that hold the other ends of these pipes: pids and commands."""

@@ -7,6 +7,7 @@ import pytest
 from rtot.api.answers import NeedBody, Reply
 from rtot.api.auth import Authenticator
 from rtot.api.handler import Handler
+from rtot.api.processes import ExaminationWait
 from rtot.api.routes import ROUTES
 from rtot.http.messages import Request, Response
 from rtot.jobs.output import Stream
@@ -169,7 +170,13 @@ def test_head_is_where_get_is(face: Face) -> None:
     for route in ROUTES:
         if route.method == "GET":
             target = route.path.replace("{id}", "0")
-            assert face.ask("HEAD", target).status == face.ask("GET", target).status == 200
+            for method in ("HEAD", "GET"):
+                answer = face.answer(method, target)
+                if isinstance(answer, ExaminationWait):
+                    face.world.obey(face.now)
+                    answer = answer.answer()
+                assert isinstance(answer, Response)
+                assert answer.status == 200
 
 
 def test_a_request_goes_on_with_its_body(face: Face) -> None:

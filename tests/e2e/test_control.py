@@ -291,3 +291,21 @@ def test_a_timeout_keeps_a_receipt(start: Start) -> None:
     receipt = rtot.json("/jobs/0?fields=receipt")["jobs"][0]["receipt"]
     assert receipt["signal"] == "SIGTERM"
     assert receipt["escalated"][0]["command"] == "job-0"
+
+
+def test_why_a_job_is_stuck(rtot: Rtot) -> None:
+    job_id = rtot.submit(b"sleep 1000 & setsid sleep 2000 & wait", "arg=a%20b")
+    until(lambda: rtot.json(f"/jobs/{job_id}/processes")["count"] == 3)
+    found = {p["argv"][-1]: p for p in rtot.json(f"/jobs/{job_id}/processes")["processes"]}
+    assert found.keys() == {"a b", "1000", "2000"}
+    assert found["1000"]["parent"] == found["a b"]["pid"]
+    assert found["2000"]["command"] == "sleep"
+    rtot.json(f"/jobs/{job_id}/kill", "-X", "POST")
+    until(lambda: rtot.json(f"/jobs/{job_id}/processes") == {"count": 0, "processes": []})
+
+
+def test_what_a_complete_job_has_left_behind(rtot: Rtot) -> None:
+    job = rtot.run(b"setsid sleep 1000 > /dev/null 2>&1 &")
+    (left,) = rtot.json(f"/jobs/{job['id']}/processes")["processes"]
+    assert left["argv"] == ["sleep", "1000"]
+    os.kill(left["pid"], signal.SIGKILL)

@@ -1,12 +1,16 @@
 """Processes that are started, found and signalled. What they do is tested end to end."""
 
+import itertools
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
 
+from rtot.jobs.examination import Examination
 from rtot.jobs.stop import Scope
+from rtot.system.proc import Census
 from rtot.system.processes import (
     NotStartedError,
     Processes,
@@ -16,6 +20,7 @@ from rtot.system.processes import (
     read_pipe,
     write_pipe,
 )
+from tests.harness import until
 
 TERM = int(signal.SIGTERM)
 
@@ -141,3 +146,67 @@ def test_pipes_at_their_end(processes: Processes) -> None:
     close_pipes([pipes[2]])
     for number in (0, 1):
         os.close(pipes[number].ours)
+
+
+def test_what_a_process_is_doing(processes: Processes) -> None:
+    pid = start(processes, "/bin/sh", "-c", "sleep 1000 & while :; do :; done")
+    examination = Examination(7, pid)
+    target = Target(7, pid, Scope.TREE)
+
+    def busy() -> bool:
+        processes.drop_census()
+        # The walk is a new one each time.
+        processes.examine(examination, target, time.monotonic() + 1e6 * next(later))
+        return examination.count == 2 and examination.found[0].cpu > 0  # type: ignore[index]
+
+    later = itertools.count()
+    try:
+        until(busy)
+        assert examination.found is not None
+        shell, sleep = sorted(examination.found, key=lambda status: status.pid)
+        assert (shell.pid, shell.parent, shell.state) == (pid, os.getpid(), "R")
+        assert shell.argv == ("/bin/sh", "-c", "sleep 1000 & while :; do :; done")
+        assert (sleep.parent, sleep.state, sleep.command) == (pid, "S", "sleep")
+        assert sleep.argv == ("sleep", "1000")
+        assert 0 < sleep.seconds < 60
+        assert sleep.cpu < shell.cpu < 60
+        assert 4096 <= sleep.memory < 100_000_000
+    finally:
+        processes.signal([target], [signal.SIGKILL])
+        os.waitpid(pid, 0)
+
+
+def test_examinations_share_a_walk_for_a_second(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks = []
+
+    class Walk(Census):
+        def __init__(self, server_id: str) -> None:
+            walks.append(server_id)
+            super().__init__(server_id)
+
+    monkeypatch.setattr("rtot.system.processes.Census", Walk)
+    pid = start(processes, "/bin/sleep", "1000")
+    target = Target(7, pid, Scope.TREE)
+    counts = []
+    try:
+        for now, turn in ((0.0, False), (0.0, False), (0.9, True), (1.0, True), (1.5, True)):
+            if turn:
+                processes.drop_census()
+            examination = Examination(7, pid)
+            processes.examine(examination, target, now)
+            assert examination.found is not None
+            assert [status.pid for status in examination.found] == [pid]
+            counts.append(len(walks))
+        # A signal does not rely on what was seen a while ago.
+        processes.drop_census()
+        processes.find(target)
+        counts.append(len(walks))
+    finally:
+        processes.signal([target], [signal.SIGKILL])
+        os.waitpid(pid, 0)
+    assert counts == [1, 1, 1, 2, 2, 3]
+    # It is gone, which the last walk does not know.
+    processes.examine(examination, target, 1.6)
+    assert (examination.count, examination.found) == (0, [])

@@ -1,0 +1,57 @@
+"""GET /jobs/ID/processes: what is alive of a job, and what it is doing."""
+
+from rtot.api.answers import Answer, Ask, json
+from rtot.api.reading import require_job
+from rtot.http.messages import Response
+from rtot.jobs.examination import Examination, ProcessStatus
+from rtot.text import string, strings
+
+_MOST = 64 * 1024
+# A look takes milliseconds: this is for a bug.
+_LONGEST = 10.0
+
+
+def list_processes(ask: Ask) -> Answer:
+    """The processes of the job that are alive; of a complete one, those that it left behind."""
+    examination = ask.jobs.examinations.begin(require_job(ask))
+    if examination.found is not None:
+        return _answer(examination)
+    return ExaminationWait(examination, ask.now.monotonic + _LONGEST)
+
+
+class ExaminationWait:
+    """Until somebody has looked."""
+
+    __slots__ = ("_examination", "deadline", "lease", "topics")
+
+    def __init__(self, examination: Examination, deadline: float) -> None:
+        self._examination = examination
+        self.topics: tuple[int, ...] = (examination.job_id,)
+        self.deadline = deadline
+        self.lease: int | None = None
+
+    def changed(self, topic: int) -> bool:
+        return self._examination.found is not None
+
+    def answer(self) -> Response:
+        return _answer(self._examination)
+
+
+def _answer(examination: Examination) -> Response:
+    rows: list[str] = []
+    size = 0
+    for process in examination.found or ():
+        row = _row(process)
+        size += len(row)
+        if size > _MOST:
+            break
+        rows.append(row)
+    return json(200, f'{{"count":{examination.count},"processes":[{",".join(rows)}]}}\n')
+
+
+def _row(process: ProcessStatus) -> str:
+    pid, parent, state, command, argv, seconds, cpu, memory = process
+    return (
+        f'{{"pid":{pid},"parent":{parent},"state":"{state}","command":{string(command)}'
+        f',"argv":{strings(argv)},"seconds":{seconds:.2f},"cpu":{cpu:.2f},"memory":{memory}}}'
+    )
