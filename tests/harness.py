@@ -101,7 +101,7 @@ class Rtot:
                 start_new_session=session,
             )
         until(lambda: "listening" in self.log or self.process.poll() is not None, "listening")
-        found = re.search(r'address="?(127\.0\.0\.1):(\d+)', self.log)
+        found = re.search(r'address"?[=:]"?(127\.0\.0\.1):(\d+)', self.log)
         self.address = (found[1], int(found[2])) if found else ("", 0)
         self.url = f"http://{found[1]}:{found[2]}" if found else ""
 

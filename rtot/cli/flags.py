@@ -227,6 +227,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | s
     return options
 
 
+def wants_json(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether lines on stderr are to be JSON, as far as a faulty command line tells."""
+    found = environ.get("RTOT_LOG_FORMAT")
+    for word, following in zip(argv, (*argv[1:], ""), strict=False):
+        if word.startswith("-f"):
+            found = word[2:].removeprefix("=") or following
+    return found == "json"
+
+
 def _split(argv: Sequence[str]) -> list[tuple[str, str]]:
     """Flags and their values, in the order in which they were given. Raises UsageError."""
     # Not argparse, which costs 0.7 MB and 5 ms at every start.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtot.api.auth import Authenticator
 from rtot.api.handler import Handler
-from rtot.cli.flags import UsageError, parse
+from rtot.cli.flags import UsageError, parse, wants_json
 from rtot.config import Settings, SetupError, share_descriptors
 from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.table import JobTable
@@ -19,7 +19,7 @@ from rtot.loop.server import Server, read_clock
 from rtot.loop.signals import Signals
 from rtot.system import listeners, processes
 from rtot.system.listeners import Listener, parse_address
-from rtot.system.log import Log
+from rtot.system.log import Log, json_line, traceback_lines
 from rtot.system.processes import Processes
 from rtot.system.secret_file import read_secrets
 from rtot.system.spool import Spool, remove_leftovers
@@ -35,10 +35,21 @@ FAILURE = 1
 
 def main(argv: Sequence[str]) -> int:
     """Run the server of that command line; return the exit status."""
+    as_json = wants_json(argv, os.environ)
     try:
-        options = parse(argv, os.environ)
+        return _main(argv)
     except UsageError as error:
-        return _fail(f"{error} (see rtot --help)", USAGE_ERROR)
+        _tell(f"{error} (see rtot --help)", "error", as_json)
+        return USAGE_ERROR
+    except SetupError as error:
+        _tell(str(error), "error", as_json)
+    except Exception as bug:
+        _write(traceback_lines(bug, read_clock(), as_json=as_json))
+    return FAILURE
+
+
+def _main(argv: Sequence[str]) -> int:
+    options = parse(argv, os.environ)
     if isinstance(options, str):
         return _show(options)
     # Installed before anything is created: a signal's default action would leave it behind.
@@ -46,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         processes.close_all_on_exec()
     except OSError as error:
-        return _fail(f"cannot read /proc, which is needed: {reason(error)}")
+        raise SetupError(f"cannot read /proc, which is needed: {reason(error)}") from error
     if not os.access(".", os.X_OK):
         # After changing to a job's cwd the server must be able to change back.
         os.chdir("/")
@@ -54,11 +65,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         spool = Spool(parent)
     except OSError as error:
-        return _fail(f"cannot use {parent}: {reason(error)}")
-    if not spool.allows_execution and "default" not in dict(options["launchers"]):
-        spool.close()
-        return _fail(f"{parent} is mounted noexec: no script could be run (see --spool-dir)")
+        raise SetupError(f"cannot use {parent}: {reason(error)}") from error
     try:
+        if not spool.allows_execution and "default" not in dict(options["launchers"]):
+            why = "is mounted noexec: no script could be run (see --spool-dir)"
+            raise SetupError(f"{parent} {why}")
         remove_leftovers(parent)
         return _serve(options, signals, spool)
     finally:
@@ -69,19 +80,16 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
     secret_file = options.pop("secret_file", None)
     secret = options.pop("secret", None)
     made_up = None
-    opened: list[Listener] = []
-    try:
-        if secret_file is not None:
-            secrets = read_secrets(secret_file)
-        else:
-            secret = secret or (made_up := os.urandom(20).hex())
-            secrets = (secret.encode(),)
-        tls = _tls(options)
-        opened = _open_listeners(options, tls)
-    except SetupError as error:
-        return _fail(str(error))
+    if secret_file is not None:
+        secrets = read_secrets(secret_file)
+    else:
+        secret = secret or (made_up := os.urandom(20).hex())
+        secrets = (secret.encode(),)
+    tls = _tls(options)
+    opened = _open_listeners(options, tls)
     variables = dict(options.pop("env", ()))
-    log = Log(2, as_json=options.pop("log_format", "text") == "json")
+    as_json = options.pop("log_format", "text") == "json"
+    log = Log(2, as_json=as_json)
     settings = _settings(options)
     started = read_clock()
     authenticator = Authenticator(secrets)
@@ -99,7 +107,7 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
     )
     if made_up is not None:
         # Not by the log, which may be collected and kept.
-        _tell(f"no secret was given, this one was made up: {made_up}")
+        _tell(f"no secret was given, this one was made up: {made_up}", "warning", as_json)
     return server.run()
 
 
@@ -146,16 +154,18 @@ def _settings(options: dict[str, Any]) -> Settings:
     return Settings(**options)
 
 
-def _fail(message: str, status: int = FAILURE) -> int:
-    _tell(message)
-    return status
+def _tell(message: str, level: str, as_json: bool) -> None:
+    if as_json:
+        _write(json_line(read_clock(), level, message, {}))
+    else:
+        _write(f"rtot: {message}\n".encode(errors="surrogateescape"))
 
 
-def _tell(message: str) -> None:
-    # A closed stderr is None, and print would write to stdout instead.
+def _write(line: bytes) -> None:
+    # If stderr was closed, its number may be that of something else by now.
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            print(f"rtot: {message}", file=sys.stderr)
+            os.write(2, line)
 
 
 def _show(text: str) -> int:

@@ -7,6 +7,7 @@ is told how many. No line has a script, a secret or a control character in it.
 import os
 import select
 from collections import deque
+from collections.abc import Mapping
 
 from rtot.clock import Now
 from rtot.text import ascii_string, format_time
@@ -15,6 +16,7 @@ from rtot.throttle import Bucket
 # A pipe that is writable takes this much without blocking (pipe(7), PIPE_BUF).
 _ATOMIC = 4096
 _MOST_TEXT = 500
+_MOST_TRACEBACK = 3000
 _MOST_PENDING = 1000
 # Lines that anybody can cause without a secret: so many at once, then one a second.
 _COMPLAINTS = 10
@@ -35,26 +37,42 @@ def _escape_character(c: str) -> str:
     return c if c.isprintable() else c.encode("unicode_escape").decode()
 
 
-def text_line(now: Now, level: str, message: str, **pairs: str | int | float) -> str:
-    """logfmt, like the original's text format."""
-    line = f'time="{format_time(now.wall)}" level={level} msg="{escape(message, _MOST_TEXT)}"'
+Pairs = Mapping[str, str | int | float]
+
+
+def text_line(now: Now, level: str, message: str, pairs: Pairs, most: int = _MOST_TEXT) -> bytes:
+    """logfmt, like the original's text format; of each text at most so many characters."""
+    line = f'time="{format_time(now.wall)}" level={level} msg="{escape(message, most)}"'
     for name, value in pairs.items():
-        text = f'"{escape(value, _MOST_TEXT)}"' if isinstance(value, str) else value
+        text = f'"{escape(value, most)}"' if isinstance(value, str) else value
         line += f" {name}={text}"
-    return line + "\n"
+    data = f"{line}\n".encode(errors="replace")
+    return data if len(data) <= _ATOMIC else text_line(now, level, message, pairs, most // 2)
 
 
-def json_line(now: Now, level: str, message: str, **pairs: str | int | float) -> str:
-    """One JSON object."""
-    more = "".join(f',"{name}":{_json_value(value)}' for name, value in pairs.items())
-    text = ascii_string(escape(message, _MOST_TEXT))
-    return f'{{"time":"{format_time(now.wall)}","level":"{level}","msg":{text}{more}}}\n'
+def json_line(now: Now, level: str, message: str, pairs: Pairs, most: int = _MOST_TEXT) -> bytes:
+    """One JSON object; of each text at most so many characters."""
+    more = "".join(
+        f',"{name}":{ascii_string(value[:most]) if isinstance(value, str) else value}'
+        for name, value in pairs.items()
+    )
+    text = ascii_string(escape(message, most))
+    line = f'{{"time":"{format_time(now.wall)}","level":"{level}","msg":{text}{more}}}\n'
+    # It is ASCII. A line that had to be cut would be no JSON.
+    if len(line) > _ATOMIC:
+        return json_line(now, level, message, pairs, most // 2)
+    return line.encode()
 
 
-def _json_value(value: str | int | float) -> str:
-    if isinstance(value, str):
-        return ascii_string(value[:_MOST_TEXT])
-    return str(value)
+def traceback_lines(failure: BaseException, now: Now, *, as_json: bool) -> bytes:
+    """The traceback of a bug of ours, cut at its beginning if it is long."""
+    import traceback
+
+    text = "".join(traceback.format_exception(failure))
+    if as_json:
+        cut = {"traceback": text[-_MOST_TRACEBACK:]}
+        return json_line(now, "error", "internal server error", cut, _MOST_TRACEBACK)
+    return text.encode(errors="replace")[-_ATOMIC:]
 
 
 class Log:
@@ -65,7 +83,7 @@ class Log:
     def __init__(self, fd: int, *, as_json: bool) -> None:
         self._fd = fd
         self._as_json = as_json
-        self._lines: deque[str] = deque()
+        self._lines: deque[bytes] = deque()
         self._dropped = 0
         self._bucket = Bucket(_COMPLAINTS, 1.0)
         self._withheld = 0
@@ -130,7 +148,7 @@ class Log:
             self._dropped += 1
             return
         line = json_line if self._as_json else text_line
-        self._lines.append(line(now, level, message, **pairs))
+        self._lines.append(line(now, level, message, pairs))
 
     def bug(self, failure: Exception, now: Now) -> None:
         """Log the traceback of an exception that should never have been raised.
@@ -142,9 +160,7 @@ class Log:
         elif len(self._lines) >= _MOST_PENDING:
             self._dropped += 1
         else:
-            import traceback
-
-            self._lines.append("".join(traceback.format_exception(failure)))
+            self._lines.append(traceback_lines(failure, now, as_json=self._as_json))
 
     def flush(self, now: Now) -> None:
         """Write what can be written without waiting."""
@@ -156,7 +172,7 @@ class Log:
                 size += len(line)
                 portion += line
             try:
-                os.write(self._fd, portion.encode(errors="replace")[:_ATOMIC])
+                os.write(self._fd, portion)
             except OSError:
                 return
             if self._dropped and not self._lines:

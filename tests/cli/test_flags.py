@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from rtot.cli.flags import UsageError, parse
+from rtot.cli.flags import UsageError, parse, wants_json
 from rtot.system.listeners import Address
 
 
@@ -109,3 +109,22 @@ def test_usage_errors(argv: list[str], why: str) -> None:
 def test_what_is_wrong_with_the_environment() -> None:
     with pytest.raises(UsageError, match="RTOT_ADDR: "):
         parse([], {"RTOT_ADDR": "nowhere"})
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "json"),
+    [
+        (["-f=json"], {}, True),
+        (["--bogus", "-f", "json"], {}, True),
+        (["-fjson", "-z"], {}, True),
+        (["-f=text"], {"RTOT_LOG_FORMAT": "json"}, False),
+        (["--bogus"], {"RTOT_LOG_FORMAT": "json"}, True),
+        (["--bogus"], {}, False),
+        (["-f=jsonx"], {}, False),
+        ([], {}, False),
+        ([], {"RTOT_LOG_FORMAT": "json"}, True),
+        (["--launcher", "a=x -f json", "-f"], {}, False),
+    ],
+)
+def test_the_format_of_an_error(argv: list[str], environ: dict[str, str], json: bool) -> None:
+    assert wants_json(argv, environ) == json

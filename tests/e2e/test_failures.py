@@ -1,13 +1,15 @@
 """Nothing that failed, was cut or was never run looks like success."""
 
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.harness import AUTHORIZATION, Rtot, needs, until
+from tests.harness import AUTHORIZATION, COMMAND, Rtot, needs, until
 
 Start = Callable[..., Rtot]
 
@@ -142,3 +144,54 @@ def test_a_directory_planted_for_the_next_script_stops_nobody(rtot: Rtot) -> Non
     assert job["out"] == "planted\n"
     for script in (b"echo next", b"head -c 100000 /dev/zero | tr '\\0' x"):
         assert "exit" not in rtot.run(script)
+
+
+def lines_of(*flags: str, **environ: str) -> tuple[int, list[bytes]]:
+    command = [*COMMAND, *flags]
+    env = {**os.environ, **environ}
+    done = subprocess.run(command, env=env, stderr=subprocess.PIPE, check=False, timeout=30)
+    return done.returncode, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("flags", "status"),
+    [
+        (["--bogus"], 2),
+        (["--max-body=0"], 2),
+        (["--spool-dir=/does/not/exist/\udcff"], 1),
+        (["--secret-file=/does/not/exist"], 1),
+        (["-a=unix:/does/not/exist/socket"], 1),
+    ],
+)
+def test_an_error_at_the_start_is_a_line_of_the_format(flags: list[str], status: int) -> None:
+    for json_flags, environ in (["-f=json"], {}), ([], {"RTOT_LOG_FORMAT": "json"}):
+        found, lines = lines_of(*json_flags, *flags, **environ)
+        (line,) = map(json.loads, lines)
+        assert (found, line["level"]) == (status, "error")
+        assert line["msg"]
+    found, (text,) = lines_of(*flags)
+    assert found == status
+    assert text.startswith(b"rtot: ")
+
+
+def test_every_line_of_a_json_log_is_json(tmp_path: Path) -> None:
+    """A secret that was made up, requests, a bug of ours."""
+    program = (
+        "import sys\n"
+        "from rtot.api import server\n"
+        "from rtot.cli.main import main\n"
+        "server.format_duration = None\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = (sys.executable, "-c", program)
+    rtot = Rtot(tmp_path, "-f=json", command=command, environ={"RTOT_SECRET": ""})
+    try:
+        assert rtot.curl("/ping", "-w", "%{http_code}").endswith(b"500")
+        assert rtot.curl("/jobs?label=%22%ff") == b"Not Authorized\n"
+        until(lambda: "/jobs?label" in rtot.log)
+    finally:
+        rtot.process.terminate()
+        rtot.process.wait(30)
+    told = [json.loads(line) for line in rtot.log.splitlines()]
+    assert "TypeError" in next(line["traceback"] for line in told if "traceback" in line)
+    assert {line["level"] for line in told} >= {"info", "warning", "error"}

@@ -2,7 +2,7 @@ import json
 import os
 import select
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rtot.system.log import Log, escape, json_line, text_line
@@ -10,7 +10,7 @@ from tests.world import at
 
 
 def test_text() -> None:
-    line = text_line(at(0), "info", "request", target='/a"b\n', status=200)
+    line = text_line(at(0), "info", "request", {"target": '/a"b\n', "status": 200}).decode()
     assert line == (
         'time="2023-11-14 22:13:20 +0000 UTC" level=info msg="request"'
         ' target="/a\\"b\\n" status=200\n'
@@ -18,7 +18,7 @@ def test_text() -> None:
 
 
 def test_json() -> None:
-    line = json_line(at(0), "info", "request", target='/a"b\n', status=200)
+    line = json_line(at(0), "info", "request", {"target": '/a"b\n', "status": 200})
     assert json.loads(line) == {
         "time": "2023-11-14 22:13:20 +0000 UTC",
         "level": "info",
@@ -29,12 +29,19 @@ def test_json() -> None:
 
 
 @given(st.text(max_size=2000))
+@example("\u00e9" * 900)
+@example("\U0001f600" * 600)
+@example("\udcff" * 600)
 def test_every_line_is_one_bounded_line(text: str) -> None:
-    for line in (text_line(at(0), "info", text, a=text), json_line(at(0), "info", text, a=text)):
+    pairs = dict.fromkeys("abcde", text)
+    for data in (text_line(at(0), "info", text, pairs), json_line(at(0), "info", text, pairs)):
+        assert len(data) <= 4096
+        line = data.decode()
         assert line.count("\n") == 1
         assert line[:-1].isprintable()
-        assert len(line) < 20_000
-    assert json.loads(json_line(at(0), "info", "x", a=text))["a"] == text[:500]
+    told = json.loads(json_line(at(0), "info", "x", {"a": text}))["a"]
+    assert "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text).startswith(told)
+    assert len(told) == min(len(text), 500) or len(told) >= 250
 
 
 def test_long_texts_are_cut() -> None:
@@ -144,7 +151,7 @@ def test_which_failures_count_as_failed_authentication() -> None:
 def test_texts_of_just_the_length() -> None:
     assert escape("x" * 10, 10) == "x" * 10
     assert escape('a"b\\\x1b', 10) == 'a\\"b\\\\\\x1b'
-    line = text_line(at(0), "info", "m" * 500, a="v" * 501)
+    line = text_line(at(0), "info", "m" * 500, {"a": "v" * 501}).decode()
     assert f'msg="{"m" * 500}"' in line
     assert f'a="{"v" * 497}..."' in line
 
@@ -166,11 +173,13 @@ def test_how_many_lines_go_into_one_write() -> None:
     # In a pipe of packets every write stays apart (O_DIRECT in pipe(2)).
     reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
     log = Log(writer, as_json=False)
-    line = text_line(at(0), "info", "x" * 100)
+    line = text_line(at(0), "info", "x" * 100, {}).decode()
     for _ in range(50):
         log.info(at(0), "x" * 100)
     # The last one is too long for any write but its own.
-    last = text_line(at(0), "info", "x" * 500, a="y" * 500, b="z" * 500, c="z" * 500)
+    last = text_line(
+        at(0), "info", "x" * 500, dict(zip("abc", ("y" * 500, "z" * 500, "z" * 500), strict=True))
+    ).decode()
     log.info(at(0), "x" * 500, a="y" * 500, b="z" * 500, c="z" * 500)
     log.flush(at(0))
     writes = []
@@ -184,3 +193,27 @@ def test_how_many_lines_go_into_one_write() -> None:
     ]
     os.close(reader)
     os.close(writer)
+
+
+def test_a_traceback_is_one_line_of_json() -> None:
+    reader, writer = os.pipe()
+    log = Log(writer, as_json=True)
+
+    def dig(depth: int) -> None:
+        if not depth:
+            raise ValueError("ours \u00e9\U0001f600" * 100)
+        dig(depth - 1)
+
+    try:
+        dig(50)
+    except ValueError as failure:
+        log.bug(failure, at(0))
+    log.info(at(0), "next")
+    log.flush(at(0))
+    log.flush(at(0))
+    first, second = read_all(reader).splitlines()
+    assert len(first) < 4096
+    told = json.loads(first)
+    assert (told["level"], told["msg"]) == ("error", "internal server error")
+    assert "ours" in told["traceback"]
+    assert json.loads(second)["msg"] == "next"
