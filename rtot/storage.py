@@ -35,6 +35,9 @@ class Storage(Protocol):
     def script_path(self, job_id: int) -> str:
         """The absolute path of a script's file."""
 
+    def read_script(self, job_id: int, limit: int) -> bytes:
+        """The beginning of a script; empty if it cannot be read."""
+
     def remove_script(self, job_id: int) -> None:
         """Delete a script's file."""
 

@@ -89,6 +89,9 @@ class MemoryDisk:
     def script_path(self, job_id: int) -> str:
         return f"/spool/job-{job_id}"
 
+    def read_script(self, job_id: int, limit: int) -> bytes:
+        return self.scripts[job_id][:limit]
+
     def remove_script(self, job_id: int) -> None:
         del self.scripts[job_id]
 

@@ -14,7 +14,7 @@ from rtot.jobs.stop import Stop
 from rtot.text import EACH_BYTE, decode, format_time, string, strings
 
 ALWAYS = ("id", "state", "exit", "href")
-DEFAULT_FIELDS: tuple[str, ...] = ("out", "err", "start", "complete", "create")
+DEFAULT_FIELDS: tuple[str, ...] = ("out", "err", "start", "complete", "create", "hint")
 UNREADABLE = "its output cannot be read any more"
 _PIECE = 64 * 1024
 
@@ -119,8 +119,8 @@ def _signal(job: Job) -> str:
         return string(f"SIG{number}")
 
 
-# Every field that can be asked for, but `out` and `err`, which are not small, and
-# `filename`, which only the table knows.
+# Every field that can be asked for, but `out` and `err`, which are not small, `hint`, which is
+# there only if there is one, and `filename`, which only the table knows.
 SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
     "start": lambda job: string(format_time(job.start)),
     "complete": lambda job: string(format_time(job.complete)),
@@ -211,6 +211,8 @@ def _rest(job: Job, fields: tuple[str, ...], filename: str) -> str:
     for name in fields:
         if name in SMALL_FIELDS:
             text += f',"{name}":{SMALL_FIELDS[name](job)}'
+        elif name == "hint" and job.hint:
+            text += f',"hint":{string(job.hint)}'
         elif name == "filename":
             text += f',"filename":{string(filename)}'
     return f'{text},"href":"/jobs/{job.id}"}}'

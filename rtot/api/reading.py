@@ -23,6 +23,7 @@ from rtot.api.streams import (
     Told,
     dropped_header,
     exit_field,
+    hint_header,
 )
 from rtot.api.waits import JobsWait, asked_wait
 from rtot.http.errors import JSON_TYPE, error
@@ -113,7 +114,7 @@ def _output(ask: Ask, stream: Stream) -> Answer:
         raise BadParameterError("fail", "needs HTTP/1.1")
     job = require_job(ask)
     size = job.output.size(stream)
-    ended = (*_exit_header(job), *dropped_header(job, (stream,)))
+    ended = (*_exit_header(job), *dropped_header(job, (stream,)), *hint_header(job))
     headers: Headers = (TEXT_TYPE, ("Accept-Ranges", "bytes"), *ended)
     if offset > size and (job.over or not follow):
         raise RefusalError(unsatisfiable(size, *ended))

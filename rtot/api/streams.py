@@ -17,6 +17,7 @@ from rtot.text import format_time, string
 
 EXIT = "Rtot-Exit"
 DROPPED = "Rtot-Dropped"
+HINT = "Rtot-Hint"
 _TRAILERS = f"{EXIT}, {DROPPED}"
 # Below this a copy is cheaper than a system call of its own.
 _SENDFILE = 32 * 1024
@@ -26,7 +27,16 @@ _EVENT_BYTES = 64 * 1024
 
 def exit_field(job: Job) -> str:
     """The value of Rtot-Exit for a complete job: `0`, or its exit string."""
-    text = exit_text(job) or "0"
+    return _printable(exit_text(job) or "0")
+
+
+def hint_header(job: Job) -> Headers:
+    """Rtot-Hint if there is a hint."""
+    return ((HINT, _printable(job.hint)),) if job.hint else ()
+
+
+def _printable(text: str) -> str:
+    """What a field's value can be (RFC 9110, 5.5)."""
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
 
 
@@ -230,6 +240,9 @@ class EventsBody:
             position.told = Told.RUNNING
             if job.start:
                 return self._event("running", job.start, "")
+        if job.hint and position.told < Told.HINT:
+            position.told = Told.HINT
+            return self._event("hint", job.complete or job.create, f',"text":{string(job.hint)}')
         while self._index < job.output.arrivals():
             arrival = job.output.arrival(self._index)
             for stream, end in ((Stream.OUT, arrival.out_end), (Stream.ERR, arrival.err_end)):

@@ -1,5 +1,7 @@
 """POST /jobs: the checks on the head, and the job that is made from the body."""
 
+import codecs
+import re
 from typing import NamedTuple
 
 from rtot.api.answers import Answer, Ask, NeedBody, RefusalError, Reply
@@ -22,12 +24,23 @@ from rtot.config import Settings
 from rtot.http.errors import RETRY, error
 from rtot.http.messages import Headers, Response
 from rtot.http.query import BadParameterError, Query
+from rtot.jobs.hints import ELF, of_script
 from rtot.jobs.job import PLAIN, Job, Options
 from rtot.jobs.keys import KeyConflictError
-from rtot.jobs.table import ClosingError, JobTable, QueueFullError
+from rtot.jobs.queue import QueueFullError
+from rtot.jobs.table import ClosingError, JobTable
 from rtot.storage import StorageError
 
 DEFAULT_SHEBANG = b"#!/bin/bash\n"
+_FORM = "application/x-www-form-urlencoded"
+_ENVELOPE = re.compile(rb"--[^\r\n]{1,70}\r?\nContent-Disposition:", re.IGNORECASE)
+# Longer ones first: UTF-32 begins like UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
 _OPTIONS = frozenset(p.name for p in (ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, LAUNCHER))
 
 
@@ -42,7 +55,11 @@ def submit(ask: Ask) -> Answer:
     if key is not None and not 0 < len(key) <= 255:
         raise RefusalError(error(400, "invalid header", "Idempotency-Key: want 1 to 255 bytes"))
     fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
-    draft = Draft(ask.jobs, ask.settings, options, fields, headers, wait, lease, key)
+    kind = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("multipart/"):
+        raise RefusalError(_ENVELOPED)
+    form = kind == _FORM
+    draft = Draft(ask.jobs, ask.settings, options, fields, headers, wait, lease, key, form)
     if ask.request.body is None:
         return NeedBody(ask.settings.max_body, draft.accept)
     return draft.accept(ask.request.body, ask.now)
@@ -68,6 +85,28 @@ def parse_options(query: Query, settings: Settings) -> Options:
     )
 
 
+_ENVELOPED = error(
+    415,
+    "multipart body",
+    "this is an envelope, not a script: send the script itself (curl --data-binary @FILE)",
+)
+
+
+def _checked(body: bytes) -> bytes:
+    """The script without a byte order mark. Raises RefusalError for what cannot be one."""
+    body = body.removeprefix(codecs.BOM_UTF8)
+    if not body.strip():
+        message = "the body is the script, and it is empty (was a variable not set?)"
+        raise RefusalError(error(400, "empty script", message))
+    for mark, name in _MARKS:
+        if body.startswith(mark):
+            message = f"this is {name}: send the script as UTF-8 (iconv -f {name} -t UTF-8)"
+            raise RefusalError(error(415, "unsupported encoding", message))
+    if _ENVELOPE.match(body):
+        raise RefusalError(_ENVELOPED)
+    return body
+
+
 class Draft(NamedTuple):
     """What the head of a submission tells of it. `wait` in seconds, None for not to wait."""
 
@@ -79,17 +118,20 @@ class Draft(NamedTuple):
     wait: float | None
     lease: bool
     key: str | None
+    form: bool
 
     def accept(self, body: bytes, now: Now) -> Answer:
         """Submit the job, or find the one that the same request made earlier."""
-        script = body if body[:2] == b"#!" else DEFAULT_SHEBANG + body
+        body = _checked(body)
+        script = body if body[:2] == b"#!" or body[:4] == ELF else DEFAULT_SHEBANG + body
         fingerprint = hash((script, self.options)) if self.key is not None else 0
         headers = self.headers
         job = self._replayed(fingerprint)
         if job is not None:
             headers = (*headers, ("Idempotency-Replayed", "true"))
         else:
-            job = self._submit(script, fingerprint, now)
+            hint = of_script(body, form=self.form)
+            job = self._submit(script, fingerprint, hint, now)
         job_id = job.id
 
         def answer() -> Response | Reply:
@@ -114,10 +156,10 @@ class Draft(NamedTuple):
             message = "this Idempotency-Key belongs to another script or other options"
             raise RefusalError(error(422, "idempotency key reused", message)) from None
 
-    def _submit(self, script: bytes, fingerprint: int, now: Now) -> Job:
+    def _submit(self, script: bytes, fingerprint: int, hint: str, now: Now) -> Job:
         try:
             return self.jobs.submit(
-                script, now, self.options, key=self.key, fingerprint=fingerprint
+                script, now, self.options, key=self.key, fingerprint=fingerprint, hint=hint
             )
         except QueueFullError:
             message = f"{self.settings.max_queued} jobs are waiting already"

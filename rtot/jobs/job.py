@@ -145,6 +145,7 @@ class Job:
         "create",
         "failure",
         "fingerprint",
+        "hint",
         "holders",
         "id",
         "key",
@@ -179,6 +180,8 @@ class Job:
         self.running: Running | None = None
         self.key: str | None = None
         self.fingerprint = 0
+        self.hint = ""
+        """What was probably done wrong, for people (`jobs.hints`)."""
         self.stop: Stop | None = None
         """The last attempt to end it, for the receipt."""
         self.change = 0

@@ -18,6 +18,10 @@ _QUEUED = frozenset({State.NEW})
 _BUSY = frozenset(State) - _QUEUED - OVER
 
 
+class QueueFullError(Exception):
+    """The job was not accepted: too many are waiting."""
+
+
 class Queue:
     """Jobs in the state NEW. Those that have left it are skipped."""
 

@@ -12,6 +12,7 @@ from signal import Signals
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
+from rtot.jobs import hints
 from rtot.jobs.archive import Archive, Page
 from rtot.jobs.changes import ANY_JOB
 from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report, ReportBug
@@ -34,17 +35,13 @@ from rtot.jobs.job import (
     reason_of_exit,
 )
 from rtot.jobs.output import Output, Stream
-from rtot.jobs.queue import Queue
+from rtot.jobs.queue import Queue, QueueFullError
 from rtot.jobs.retention import Retention
 from rtot.jobs.roster import Roster
 from rtot.jobs.selection import Selection
 from rtot.jobs.stdin import Inputs
 from rtot.jobs.stop import Scope, Stop
 from rtot.storage import Storage
-
-
-class QueueFullError(Exception):
-    """The job was not accepted: too many are waiting."""
 
 
 class ClosingError(Exception):
@@ -106,6 +103,7 @@ class JobTable:
         *,
         key: str | None = None,
         fingerprint: int = 0,
+        hint: str = "",
     ) -> Job:
         """Accept a job. `script` is exec'd as it is.
 
@@ -121,6 +119,7 @@ class JobTable:
         limit, memory = self._settings.max_output, self._settings.max_memory
         output = Output(self._storage, str(job_id), limit=limit, memory=memory)
         job = Job(job_id, options, output, now.wall)
+        job.hint = hint
         self._roster.add(job, key, fingerprint)
         self._outbox.changed(ANY_JOB)
         self._queue.add(job)
@@ -362,6 +361,7 @@ class JobTable:
     def _complete(self, job: Job, now: Now) -> None:
         """From now on clients see the job as complete."""
         job.complete = now.wall
+        job.hint = job.hint or hints.of_end(job, self._storage)
         self._storage.remove_script(job.id)
         if job.reason is None:
             job.reason = reason_of_exit(job)

@@ -149,6 +149,19 @@ class Spool:
     def script_path(self, job_id: int) -> str:
         return f"{self.path}/job-{job_id}"
 
+    def read_script(self, job_id: int, limit: int) -> bytes:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            fd = os.open(f"job-{job_id}", flags, dir_fd=self._directory)
+        except OSError:
+            return b""
+        try:
+            return os.read(fd, limit)
+        except OSError:
+            return b""
+        finally:
+            _close(fd)
+
     def remove_script(self, job_id: int) -> None:
         self.remove(f"job-{job_id}")
 

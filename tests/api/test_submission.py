@@ -1,5 +1,7 @@
 """POST /jobs: options, keys and refusals."""
 
+import json
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from rtot.api.waits import JobsWait
 from rtot.http.messages import Response
 from rtot.jobs.job import PLAIN
 from rtot.text import decode, original_bytes
-from tests.api.face import Face, header, value
+from tests.api.face import Face, header, text, value
 
 
 @pytest.mark.parametrize(
@@ -17,7 +19,9 @@ from tests.api.face import Face, header, value
         (b"echo huh", b"#!/bin/bash\necho huh"),
         (b"#!/bin/sh\necho", b"#!/bin/sh\necho"),
         (b"#!", b"#!"),
-        (b"", b"#!/bin/bash\n"),
+        (b"\xef\xbb\xbfecho", b"#!/bin/bash\necho"),
+        (b"\xef\xbb\xbf#!/bin/sh", b"#!/bin/sh"),
+        (b"\x7fELF\0", b"\x7fELF\0"),
         (b"\0\xff", b"#!/bin/bash\n\0\xff"),
     ],
 )
@@ -155,3 +159,77 @@ def test_bytes_that_are_no_text_spoil_no_answer(data: bytes, name: str) -> None:
     kept = {"arg": options.args, "label": options.labels, "cwd": (options.cwd or "",)}
     texts = kept.get(name) or tuple(v for _, v in options.env)
     assert original_bytes(texts[0]) == (b"/" if name == "cwd" else b"") + data
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "words"),
+    [
+        (b"", "", 400, "empty"),
+        (b" \t\r\n", "", 400, "empty"),
+        (b"\xef\xbb\xbf\n", "", 400, "empty"),
+        (b"echo", "multipart/form-data; boundary=x", 415, "envelope"),
+        (b"echo", "Multipart/Mixed", 415, "envelope"),
+        (b'--ab\r\nContent-Disposition: form-data; name="f"\r\n\r\necho', "", 415, "envelope"),
+        (b"--ab\ncontent-disposition: x\n", "text/plain", 415, "envelope"),
+        ("echo".encode("utf-16"), "", 415, "UTF-16"),
+        (b"\xfe\xff\0e", "", 415, "UTF-16"),
+        ("echo".encode("utf-32"), "", 415, "UTF-32"),
+        (b"\0\0\xfe\xff\0\0\0e", "", 415, "UTF-32"),
+    ],
+)
+def test_what_is_no_script_starts_nothing(
+    face: Face, body: bytes, kind: str, status: int, words: str
+) -> None:
+    headers = {"content_type": kind} if kind else {}
+    answer = face.ask("POST", "/jobs", body, **headers)
+    assert answer.status == status
+    assert words in value(answer)["message"]
+    assert (len(face.jobs), face.disk.scripts) == (0, {})
+    # The envelope is refused before it is uploaded.
+    if kind.lower().startswith("multipart"):
+        assert face.ask("POST", "/jobs", None, **headers).status == 415  # type: ignore[arg-type]
+
+
+def test_a_hint_is_in_every_answer(face: Face) -> None:
+    form = "application/x-www-form-urlencoded; charset=utf-8"
+    posted = face.ask("POST", "/jobs", b"# all in one lineecho hi", content_type=form)
+    assert posted.status == 201
+    (told,) = value(posted)["jobs"]
+    assert "--data-binary" in told["hint"]
+    for target in ("/jobs", "/jobs/0", "/jobs/0?fields=hint", "/jobs?fields=*"):
+        assert value(face.ask("GET", target))["jobs"][0]["hint"] == told["hint"]
+    assert "hint" not in value(face.ask("GET", "/jobs/0?fields="))["jobs"][0]
+    for target in ("/jobs/0/out", "/jobs/0/err?follow"):
+        assert header(face.ask("GET", target), "Rtot-Hint") == told["hint"]
+    face.submit()
+    assert "hint" not in value(face.ask("GET", "/jobs/1?fields=*"))["jobs"][0]
+    assert header(face.ask("GET", "/jobs/1/out"), "Rtot-Hint") is None
+
+
+def test_a_hint_is_an_event_after_the_start(face: Face) -> None:
+    face.run()
+    face.world.end(0, 0, face.now)
+    face.submit(body=b"echo a\r\n")
+    refused = face.jobs.take_job(face.now)
+    assert refused is not None
+    face.jobs.started(refused, 9, face.now)
+
+    def story(job_id: int, last: str = "") -> list[str]:
+        headers = {"accept": "application/x-ndjson", **({"last_event_id": last} if last else {})}
+        answer = face.ask("GET", f"/jobs/{job_id}/events", **headers)  # type: ignore[arg-type]
+        return [json.loads(line)["event"] for line in text(answer).splitlines()]
+
+    assert story(0) == ["new", "running", "complete"]
+    assert story(1) == ["new", "running", "hint"]
+    assert story(1, "2.0.0") == ["hint"]
+    assert story(1, "3.0.0") == []
+
+
+def test_a_hint_about_what_could_not_be_started(face: Face) -> None:
+    job = face.submit(body=b"#!/opt/python9\nprint()")
+    assert face.jobs.take_job(face.now) is job
+    path = face.jobs.script_path(job)
+    face.jobs.not_started(job, f"fork/exec {path}: no such file or directory", face.now)
+    (told,) = value(face.ask("GET", "/jobs/0"))["jobs"]
+    assert told["exit"] == f"fork/exec {path}: no such file or directory"
+    assert told["hint"] == 'the interpreter "/opt/python9" does not exist on the server'

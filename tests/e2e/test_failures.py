@@ -195,3 +195,43 @@ def test_every_line_of_a_json_log_is_json(tmp_path: Path) -> None:
     told = [json.loads(line) for line in rtot.log.splitlines()]
     assert "TypeError" in next(line["traceback"] for line in told if "traceback" in line)
     assert {line["level"] for line in told} >= {"info", "warning", "error"}
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "part"),
+    [
+        (b"# backup\nset -e\nfalse\n", ["-d"], "--data-binary @FILE"),
+        (b"#!/bin/bash\r\necho hello\r\n", ["--data-binary"], '"/bin/bash\\r"'),
+        (b"#!/opt/nope/python9\nprint(1)\n", ["--data-binary"], '"/opt/nope/python9" does not'),
+        (b"#!/tmp\nprint(1)\n", ["--data-binary"], '"/tmp" cannot be run: permission denied'),
+        (b"echo a\r\nexit 0\r\n", ["--data-binary"], "CRLF"),
+        (b'{"script": "echo hi"}', ["-H", "Content-Type: application/json", "-d"], "JSON"),
+        (b"script=echo+hi", ["-d"], "name=value"),
+        (b"MZ\0\n", ["--data-binary"], "NUL"),
+        (b"\x7fELF nothing else", ["--data-binary"], "cannot run that ELF file"),
+    ],
+)
+def test_a_well_known_mistake_is_named(
+    rtot: Rtot, tmp_path: Path, script: bytes, flags: list[str], part: str
+) -> None:
+    (tmp_path / "script").write_bytes(script)
+    (job,) = rtot.json("/jobs?wait=20", *flags, f"@{tmp_path}/script")["jobs"]
+    assert part in job["hint"]
+    head = rtot.curl("/jobs/0/out", "-D", "-")
+    assert b"Rtot-Hint: " in head
+    assert b"event: hint" in rtot.curl("/jobs/0/events")
+
+
+def test_what_is_taken_as_it_was_meant(rtot: Rtot, tmp_path: Path) -> None:
+    assert rtot.run(b"\xef\xbb\xbfecho one\necho two\n")["out"] == "one\ntwo\n"
+    python = b"\xef\xbb\xbf#!/usr/bin/env python3\nprint('hi')\n"
+    assert rtot.run(python)["out"] == "hi\n"
+    assert rtot.run(Path("/bin/echo").read_bytes(), "&arg=from%20ELF")["out"] == "from ELF\n"
+    refused = rtot.curl("/jobs", "-F", "script=@/etc/hostname", "-w", "%{http_code}")
+    assert refused.endswith(b"415")
+    assert len(rtot.json("/jobs")["jobs"]) == 3
+
+
+def test_a_launcher_that_cannot_run_the_interpreter(start: Start) -> None:
+    rtot = start("--launcher", "default=nice")
+    assert 'cannot run "/opt/nope"' in rtot.run(b"#!/opt/nope\n")["hint"]

@@ -35,7 +35,6 @@ def test_the_tour(rtot: Rtot) -> None:
         (b"#!/bin/sh\necho from sh", "from sh\n", ""),
         (b"#!/usr/bin/env python3\nprint('from python')", "from python\n", ""),
         (b"#!/bin/cat\nhello", "#!/bin/cat\nhello", ""),
-        (b"", "", ""),
         (b"exit 3", "", "exit status 3"),
         (b"kill -9 $$", "", "signal: killed"),
         (b"kill -TERM $$", "", "signal: terminated"),

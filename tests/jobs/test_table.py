@@ -30,14 +30,13 @@ from rtot.jobs.job import (
 )
 from rtot.jobs.keys import KeyConflictError
 from rtot.jobs.output import Stream
-from rtot.jobs.queue import STARTING
+from rtot.jobs.queue import STARTING, QueueFullError
 from rtot.jobs.selection import Selection
 from rtot.jobs.stdin import BUFFER, StdinClosedError
 from rtot.jobs.stop import Scope, Signal
 from rtot.jobs.table import (
     ClosingError,
     JobTable,
-    QueueFullError,
 )
 from rtot.storage import StorageError
 from tests.tables import drawn

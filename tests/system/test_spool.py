@@ -253,3 +253,13 @@ def test_only_a_directory_of_our_own_is_cleared(tmp_path: Path) -> None:
     (tmp_path / name).chmod(0o600)
     remove_leftovers(str(tmp_path))
     assert (tmp_path / name).read_bytes() == b"a file"
+
+
+def test_the_beginning_of_a_script(spool: Spool, tmp_path: Path) -> None:
+    spool.store_script(3, b"#!/bin/sh\necho")
+    assert spool.read_script(3, 9) == b"#!/bin/sh"
+    assert spool.read_script(4, 9) == b""
+    spool.remove_script(3)
+    os.symlink("/etc/passwd", spool.script_path(3))
+    os.mkdir(spool.script_path(4))
+    assert [spool.read_script(job_id, 9) for job_id in (3, 4)] == [b"", b""]
