@@ -10,6 +10,9 @@ from rtot.http.messages import Request, Response
 from rtot.http.query import Query
 from rtot.jobs.table import JobTable
 
+# RFC 4918, 11.4: the request was fine, and what it asked for failed. Nobody sends it again for
+# that, as curl does after a 5xx, 408 or 429.
+FAILED = 424
 TEXT_TYPE = ("Content-Type", "text/plain; charset=utf-8")
 
 

@@ -4,7 +4,17 @@ from rtot.api.answers import Answer, Ask, no_content
 from rtot.api.changes import list_changes
 from rtot.api.job_json import DEFAULT_FIELDS
 from rtot.api.listing import Listing, iter_matching
-from rtot.api.parameters import FAILED, FIELDS, FROM, LIMIT, SELECTED_LABEL, SINCE, STATE, UNTIL
+from rtot.api.parameters import (
+    FAIL,
+    FAILED,
+    FIELDS,
+    FROM,
+    LIMIT,
+    SELECTED_LABEL,
+    SINCE,
+    STATE,
+    UNTIL,
+)
 from rtot.api.waits import JobsWait, asked_wait
 from rtot.http.query import BadParameterError
 from rtot.jobs.selection import Selection
@@ -24,8 +34,11 @@ def list_jobs(ask: Ask) -> Answer:
         query.get(FROM, 0),
         query.get(LIMIT),
         headers,
+        query.get(FAIL, False),
     )
     since = query.get(SINCE)
+    if listing.fail and (since is not None or query.get(UNTIL) == "any"):
+        raise BadParameterError("fail", "goes with all jobs of a list, not with since or until=any")
     if since is not None:
         return list_changes(ask, listing, since, wait)
     if wait is not None and (pending := listing.pending()):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from rtot.api.answers import FAILED
 from rtot.api.job_json import UNREADABLE, render, stand_in
 from rtot.api.streams import JsonBody
 from rtot.http.errors import JSON_TYPE
@@ -19,7 +20,10 @@ _LOOK_OF_PAGE = 4096
 
 
 class Listing(NamedTuple):
-    """One list that a client asked for: from the job `first` on, at most `limit` of them."""
+    """One list that a client asked for: from the job `first` on, at most `limit` of them.
+
+    `fail`: the status is 424 if one of them, whatever the limit, has not succeeded.
+    """
 
     request: Request
     jobs: JobTable
@@ -28,6 +32,7 @@ class Listing(NamedTuple):
     first: int
     limit: int | None
     headers: Headers
+    fail: bool = False
 
     def pending(self) -> set[int]:
         """The jobs that are not complete yet."""
@@ -51,7 +56,13 @@ class Listing(NamedTuple):
                 headers = (*headers, ("Link", link))
             chosen = iter(page.jobs)
         pieces = json_array(chosen, self.fields, self.jobs, more)
-        return Response(200, headers, JsonBody(pieces))
+        return Response(self._status(), headers, JsonBody(pieces))
+
+    def _status(self) -> int:
+        if not self.fail:
+            return 200
+        matching = iter_matching(self.jobs, self.selection, self.first)
+        return 200 if all(job.succeeded for job in matching) else FAILED
 
 
 def seq_header(number: int) -> Header:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from rtot.api.answers import (
+    FAILED,
     TEXT_TYPE,
     Answer,
     Ask,
@@ -40,7 +41,7 @@ _LONGEST_NUMBER = 18
 
 def get_job(ask: Ask) -> Answer:
     """A job, after a wait if one was requested."""
-    jobs = ask.jobs
+    jobs, fail = ask.jobs, ask.query.get(FAIL, False)
     fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
     wait, headers = asked_wait(ask)
     job_id = parse_job_id(ask.word)
@@ -49,7 +50,7 @@ def get_job(ask: Ask) -> Answer:
         job = jobs.get(job_id)
         if job is None:
             return json(404, '{"jobs":[]}\n')
-        return show_job(None, job, fields, headers, jobs)
+        return show_job(200 if job.over else 202, job, fields, headers, jobs, fail=fail)
 
     if wait is not None:
         job = jobs.get(job_id)
@@ -59,16 +60,22 @@ def get_job(ask: Ask) -> Answer:
 
 
 def show_job(
-    status: int | None, job: Job, fields: tuple[str, ...], headers: Headers, jobs: JobTable
+    status: int,
+    job: Job,
+    fields: tuple[str, ...],
+    headers: Headers,
+    jobs: JobTable,
+    *,
+    fail: bool = False,
 ) -> Response | Reply:
-    """The job as JSON. If `status` is None, it is 200 for a complete job and 202 otherwise."""
+    """The job as JSON. With `fail` the status is 424 if the job has not succeeded."""
     try:
         text = whole(job, fields, jobs.script_path(job))
     except UnreadableError:
         message = f"the output of job {job.id} cannot be read any more"
         return error(500, "unreadable output", message)
     response = Response(
-        status or (200 if job.over else 202),
+        FAILED if fail and not job.succeeded else status,
         (
             JSON_TYPE,
             ("Location", f"/jobs/{job.id}"),
@@ -106,10 +113,9 @@ def _output(ask: Ask, stream: Stream) -> Answer:
     request, query = ask.request, ask.query
     offset = query.get(OFFSET, 0)
     follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE, False)
-    for name, given in (("fail", fail), ("lease", lease)):
-        if given and not follow:
-            raise BadParameterError(name, "goes with follow")
-    if fail and request.http_1_0:
+    if lease and not follow:
+        raise BadParameterError("lease", "goes with follow")
+    if fail and follow and request.http_1_0:
         # An HTTP/1.0 body ends with the connection, so a truncated one would look complete.
         raise BadParameterError("fail", "needs HTTP/1.1")
     job = require_job(ask)
@@ -122,15 +128,16 @@ def _output(ask: Ask, stream: Stream) -> Answer:
         body = OutputBody(ask.jobs, job, stream, offset, None, fail=fail)
         leased = job.id if lease and not job.over else None
         return Reply(Response(200, headers, body), leased, source=job.id)
+    failed = fail and not job.succeeded
     try:
         # A Range is for GET alone (RFC 9110, 14.2).
-        ranged = request.method == "GET" and OFFSET not in query
+        ranged = request.method == "GET" and OFFSET not in query and not failed
         wanted = _wanted_range(request, size) if ranged else None
     except UnsatisfiableError:
         raise RefusalError(unsatisfiable(size, *ended)) from None
     if wanted is None:
         all_of_it = OutputBody(ask.jobs, job, stream, offset, size)
-        return Reply(Response(200, headers, all_of_it), source=job.id)
+        return Reply(Response(FAILED if failed else 200, headers, all_of_it), source=job.id)
     start, end = wanted
     total = str(size) if job.over else "*"
     headers = (*headers, ("Content-Range", f"bytes {start}-{end - 1}/{total}"))

@@ -125,7 +125,7 @@ class OutputBody:
             lost = dropped_header(job, (self._stream,))
             return End(
                 trailers=((EXIT, exit_field(job)), *lost),
-                broken=self._fail and (job.failed or job.cut),
+                broken=self._fail and not job.succeeded,
             )
         stored = output.stored(self._stream, self._offset)
         if stored is not None and min(stored[1], rest) >= _SENDFILE:

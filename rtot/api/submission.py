@@ -10,6 +10,7 @@ from rtot.api.parameters import (
     ARG,
     CWD,
     ENV,
+    FAIL,
     FIELDS,
     LABEL,
     LAUNCHER,
@@ -49,8 +50,10 @@ def submit(ask: Ask) -> Answer:
     options = parse_options(ask.query, ask.settings)
     wait, headers = asked_wait(ask)
     lease = ask.query.get(LEASE, False)
-    if lease and wait is None:
-        raise BadParameterError("lease", "goes with wait")
+    fail = ask.query.get(FAIL, False)
+    for name, given in (("lease", lease), ("fail", fail)):
+        if given and wait is None:
+            raise BadParameterError(name, "goes with wait")
     key = ask.request.headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= 255:
         raise RefusalError(error(400, "invalid header", "Idempotency-Key: want 1 to 255 bytes"))
@@ -59,7 +62,7 @@ def submit(ask: Ask) -> Answer:
     if kind.startswith("multipart/"):
         raise RefusalError(_ENVELOPED)
     form = kind == _FORM
-    draft = Draft(ask.jobs, ask.settings, options, fields, headers, wait, lease, key, form)
+    draft = Draft(ask.jobs, ask.settings, options, fields, headers, wait, lease, fail, key, form)
     if ask.request.body is None:
         return NeedBody(ask.settings.max_body, draft.accept)
     return draft.accept(ask.request.body, ask.now)
@@ -95,7 +98,7 @@ _ENVELOPED = error(
 def _checked(body: bytes) -> bytes:
     """The script without a byte order mark. Raises RefusalError for what cannot be one."""
     body = body.removeprefix(codecs.BOM_UTF8)
-    if not body.strip():
+    if not body or body.isspace():
         message = "the body is the script, and it is empty (was a variable not set?)"
         raise RefusalError(error(400, "empty script", message))
     for mark, name in _MARKS:
@@ -117,6 +120,7 @@ class Draft(NamedTuple):
     headers: Headers
     wait: float | None
     lease: bool
+    fail: bool
     key: str | None
     form: bool
 
@@ -139,7 +143,7 @@ class Draft(NamedTuple):
             if job is None:
                 message = f"job {job_id} was deleted while it was waited for"
                 return error(410, "job is gone", message)
-            return show_job(201, job, self.fields, headers, self.jobs)
+            return show_job(201, job, self.fields, headers, self.jobs, fail=self.fail)
 
         if self.wait is None or job.over:
             return answer()

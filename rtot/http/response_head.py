@@ -28,6 +28,7 @@ REASONS = {
     416: "Range Not Satisfiable",
     417: "Expectation Failed",
     422: "Unprocessable Content",
+    424: "Failed Dependency",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",

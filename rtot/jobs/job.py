@@ -202,6 +202,11 @@ class Job:
         """Whether something of its output was dropped."""
         return self.output.dropped != NOTHING_DROPPED
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it is complete, has not failed and was not cut: what `fail` asks for."""
+        return self.over and not self.failed and not self.cut
+
 
 def reason_of_exit(job: Job) -> Reason:
     """Why a job is complete if nobody has ended it."""

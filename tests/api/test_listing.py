@@ -262,3 +262,30 @@ def test_jobs_that_failed(face: Face, query: str, numbers: list[int]) -> None:
     assert [j["id"] for j in value(face.ask("GET", f"/jobs?fields=&{query}"))["jobs"]] == numbers
     face.ask("DELETE", f"/jobs?{query}")
     assert len(face.jobs) == 5 - len(numbers)
+
+
+def test_fail_on_a_set(face: Face) -> None:
+    for label in ("good", "good", "bad"):
+        face.run(f"/jobs?label={label}")
+    wait = face.answer("GET", "/jobs?label=good&wait=5&fail&fields=")
+    assert isinstance(wait, JobsWait)
+    face.world.end(0, 0, face.now)
+    for last, status in ((False, 424), (True, 200)):
+        if last:
+            face.world.end(1, 0, face.now)
+        answer = wait.answer()
+        assert isinstance(answer, Response)
+        assert answer.status == status
+        assert [j["id"] for j in value(answer)["jobs"]] == [0, 1]
+    face.world.end(2, 256, face.now)
+    assert face.ask("GET", "/jobs?fail&label=good").status == 200
+    # One that failed counts even if it is on another page, and not before `from`.
+    assert face.ask("GET", "/jobs?fail&limit=1").status == 424
+    face.complete()
+    assert face.ask("GET", "/jobs?fail&from=3").status == 200
+    assert face.ask("GET", "/jobs?fail&label=nobody").status == 200
+
+
+@pytest.mark.parametrize("query", ["fail&since=0", "fail&wait=1&until=any"])
+def test_fail_needs_all_jobs_of_a_list(face: Face, query: str) -> None:
+    assert face.ask("GET", f"/jobs?{query}").status == 400

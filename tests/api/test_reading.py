@@ -180,7 +180,7 @@ def test_fail_needs_an_end_that_can_be_told(face: Face) -> None:
     assert answer.status == 400
 
 
-@pytest.mark.parametrize("query", ["fail", "lease", "follow=x", "offset=-1", "bogus"])
+@pytest.mark.parametrize("query", ["fail=x", "lease", "follow=x", "offset=-1", "bogus"])
 def test_bad_output_parameters(face: Face, query: str) -> None:
     face.run()
     assert face.ask("GET", f"/jobs/0/out?{query}").status == 400
@@ -271,3 +271,45 @@ def test_what_is_sent_from_a_file_and_what_is_copied() -> None:
         else:
             assert isinstance(pulled, FileSpan)
             assert (pulled.offset, pulled.length) == (offset, length)
+
+
+@pytest.mark.parametrize(("status", "answer"), [(0, 200), (256, 424), (9, 424)])
+def test_fail_on_a_complete_job(face: Face, status: int, answer: int) -> None:
+    face.complete(out=b"x" * 10, status=status)
+    for target in ("/jobs/0", "/jobs/0?wait=5&fail", "/jobs/0?fail=0"):
+        whole = face.ask("GET", target)
+        asked = answer if "fail" in target and "fail=0" not in target else 200
+        assert whole.status == asked
+        assert header(whole, "Location") == "/jobs/0"
+        assert header(whole, "Rtot-Exit") is not None
+        assert value(whole)["jobs"][0]["out"] == "x" * 10
+    for target in ("/jobs?fail", "/jobs?fail&wait=5", "/jobs/0/out?fail", "/jobs/0/err?fail"):
+        assert face.ask("GET", target).status == answer
+        assert face.ask("HEAD", target).status == answer
+    partial = face.ask("GET", "/jobs/0/out?fail", range="bytes=2-3")
+    assert partial.status == (206 if answer == 200 else 424)
+    assert text(partial) == "x" * (2 if answer == 200 else 10)
+
+
+def test_fail_on_a_job_that_is_not_complete_in_time(face: Face) -> None:
+    face.run(out=b"so far")
+    for target in ("/jobs/0?fail", "/jobs?fail", "/jobs/0/out?fail"):
+        answer = face.ask("GET", target)
+        assert (answer.status, header(answer, "Rtot-Exit")) == (424, None)
+    wait = face.answer("GET", "/jobs/0?fail&wait=5")
+    assert isinstance(wait, JobsWait)
+    late = wait.answer()
+    assert isinstance(late, Response)
+    assert (late.status, header(late, "Location")) == (424, "/jobs/0")
+    assert value(late)["jobs"][0]["state"] == "running"
+    face.world.end(0, 0, face.now)
+    done = wait.answer()
+    assert isinstance(done, Response)
+    assert done.status == 200
+
+
+def test_fail_on_a_job_whose_output_was_cut() -> None:
+    face = Face(max_output=5)
+    face.complete(out=b"x" * 6)
+    for target in ("/jobs/0?fail", "/jobs?fail", "/jobs/0/out?fail"):
+        assert face.ask("GET", target).status == 424

@@ -233,3 +233,26 @@ def test_a_hint_about_what_could_not_be_started(face: Face) -> None:
     (told,) = value(face.ask("GET", "/jobs/0"))["jobs"]
     assert told["exit"] == f"fork/exec {path}: no such file or directory"
     assert told["hint"] == 'the interpreter "/opt/python9" does not exist on the server'
+
+
+@pytest.mark.parametrize(("status", "answer"), [(0, 201), (256, 424), (None, 424)])
+def test_fail_of_a_job_that_is_waited_for(face: Face, status: int | None, answer: int) -> None:
+    wait = face.answer("POST", "/jobs?wait=5&fail", b"exit 3")
+    assert isinstance(wait, JobsWait)
+    face.world.obey(face.now)
+    if status is not None:
+        face.world.end(0, status, face.now)
+    told = wait.answer()
+    assert isinstance(told, Response)
+    assert (told.status, header(told, "Location")) == (answer, "/jobs/0")
+    assert (header(told, "Rtot-Exit") is None) == (status is None)
+    assert value(told)["jobs"][0]["id"] == 0
+    assert len(face.world.alive) == (status is None)
+
+
+@pytest.mark.parametrize("query", ["fail", "lease", "fail&lease"])
+def test_what_goes_with_wait(face: Face, query: str) -> None:
+    answer = face.ask("POST", f"/jobs?{query}", b"echo")
+    assert answer.status == 400
+    assert "goes with wait" in value(answer)["message"]
+    assert len(face.jobs) == 0

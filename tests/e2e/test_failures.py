@@ -235,3 +235,23 @@ def test_what_is_taken_as_it_was_meant(rtot: Rtot, tmp_path: Path) -> None:
 def test_a_launcher_that_cannot_run_the_interpreter(start: Start) -> None:
     rtot = start("--launcher", "default=nice")
     assert 'cannot run "/opt/nope"' in rtot.run(b"#!/opt/nope\n")["hint"]
+
+
+@pytest.mark.parametrize(
+    ("script", "query", "status"),
+    [
+        ("exit 3", "wait=20&fail", 22),
+        ("true", "wait=20&fail", 0),
+        ("sleep 100", "wait=0.2&fail", 22),
+        ("exit 3", "wait=20", 0),
+        ("head -c 2000000 /dev/zero", "wait=20&fail&fields=", 22),
+    ],
+)
+def test_curl_f_fails_when_the_job_did(start: Start, script: str, query: str, status: int) -> None:
+    rtot = start("--max-output=1M")
+    command = ["curl", "-sS", "-f", "-H", AUTHORIZATION, f"{rtot.url}/jobs?{query}", "-d", script]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == status
+    assert (b"424" in done.stderr) == (status == 22)
+    # It runs on, whatever was answered.
+    assert "sleep" not in script or rtot.json("/jobs/0")["jobs"][0]["state"] == "running"
