@@ -20,7 +20,7 @@ class Ask(NamedTuple):
     """A request that was accepted, with its parsed parameters.
 
     `word` is the path segment that matched `{…}` in the route's path. `started` is when the
-    server started.
+    server started. `peer` is `address:port` or `unix`.
     """
 
     request: Request
@@ -30,6 +30,7 @@ class Ask(NamedTuple):
     settings: Settings
     started: Now
     now: Now
+    peer: str
 
 
 class Reply(NamedTuple):

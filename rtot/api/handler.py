@@ -65,7 +65,7 @@ class Handler:
         if refused is not None:
             return refused
         query = Query(request.query, route.parameters)
-        ask = Ask(request, word, query, self.jobs, self.settings, self._started, now)
+        ask = Ask(request, word, query, self.jobs, self.settings, self._started, now, peer)
         if request.body is None and route.body is Body.UNUSED:
             return NeedBody(_UNUSED_BODY, lambda _, now: route.call(ask._replace(now=now)))
         return route.call(ask)

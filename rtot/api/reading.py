@@ -115,9 +115,9 @@ def _output(ask: Ask, stream: Stream) -> Answer:
     follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE, False)
     if lease and not follow:
         raise BadParameterError("lease", "goes with follow")
-    if fail and follow and request.http_1_0:
-        # An HTTP/1.0 body ends with the connection, so a truncated one would look complete.
-        raise BadParameterError("fail", "needs HTTP/1.1")
+    if fail and follow and request.http_1_0 and ask.peer == "unix":
+        # An HTTP/1.0 body ends with the connection, and a unix socket cannot be reset.
+        raise BadParameterError("fail", "needs HTTP/1.1 on a unix socket")
     job = require_job(ask)
     size = job.output.size(stream)
     ended = (*_exit_header(job), *dropped_header(job, (stream,)), *hint_header(job))

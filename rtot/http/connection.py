@@ -40,6 +40,8 @@ class State(Enum):
     STREAMING = auto()
     """Its body is being read piece by piece."""
     RESPONDING = auto()
+    BREAKING = auto()
+    """A response under HTTP/1.0 broke off. Its end would look like the end of the body."""
     LINGERING = auto()
     """The last response was sent; what still arrives is read and discarded."""
     CLOSED = auto()
@@ -56,6 +58,7 @@ class Event(Enum):
     ANSWERED = auto()
     SENT = auto()
     SENT_LAST = auto()
+    SENT_PART = auto()
     CLOSED = auto()
 
 
@@ -76,7 +79,12 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     },
     State.BODY: {Event.BODY_ENDED: State.HANDED, Event.ANSWERED: State.RESPONDING},
     State.STREAMING: {Event.ANSWERED: State.RESPONDING},
-    State.RESPONDING: {Event.SENT: State.IDLE, Event.SENT_LAST: State.LINGERING},
+    State.RESPONDING: {
+        Event.SENT: State.IDLE,
+        Event.SENT_LAST: State.LINGERING,
+        Event.SENT_PART: State.BREAKING,
+    },
+    State.BREAKING: {},
     State.LINGERING: {},
     State.CLOSED: {},
 }
@@ -90,6 +98,7 @@ _PATIENCE: dict[State, Callable[[Settings], float]] = {
     State.BODY: lambda settings: settings.body_timeout,
     State.STREAMING: lambda settings: settings.body_timeout,
     State.RESPONDING: lambda settings: settings.send_timeout,
+    State.BREAKING: lambda settings: settings.send_timeout,
     State.LINGERING: lambda settings: settings.linger_timeout,
 }
 # Even where a body may take as long as it likes: what arrives here is discarded.
@@ -108,7 +117,9 @@ class HttpConnection:
     The owner's duty: give it what arrives (`receive_data`, with empty data for the end),
     ask for requests (`next_request`), answer each (`read_body`, `stream_body` or `respond`),
     then pull bytes (`data_to_send`) and tell what was taken (`sent`), until it is CLOSED.
-    When LINGERING, shut the sending side of the socket down. At `deadline` call `expire`.
+    When LINGERING, shut the sending side of the socket down. When BREAKING, reset the socket as
+    soon as the peer has acknowledged what was sent, at the latest at `deadline`; in all other
+    states call `expire` then.
     """
 
     __slots__ = (
@@ -167,7 +178,7 @@ class HttpConnection:
 
         While a body is being read the limit is `max_buffer`, otherwise that of a head.
         """
-        if self._reader.ended:
+        if self._reader.ended or self._state is State.BREAKING:
             return 0
         settings = self._settings
         in_body = self._state in _IN_BODY
@@ -294,7 +305,7 @@ class HttpConnection:
                 self.deadline = None
 
     def expire(self, now: Now) -> None:
-        """The time of `deadline` has come."""
+        """The time of `deadline` has come. BREAKING is for the owner to end."""
         if self.deadline is None or now.monotonic < self.deadline:
             return
         match self._state:
@@ -302,6 +313,8 @@ class HttpConnection:
                 self.refuse(408, "the head of the request did not arrive in time", now)
             case State.BODY | State.STREAMING:
                 self.refuse(408, "the body of the request does not arrive", now)
+            case State.BREAKING:
+                pass
             case _:
                 self.close(now)
 
@@ -369,6 +382,8 @@ class HttpConnection:
             if self._closing and not self._reader.held:
                 # It was to be the last since the head was sent.
                 self.close(now)
+        elif self._writer.broken and self._request is not None and self._request.http_1_0:
+            self._advance(Event.SENT_PART, now)
         elif self._reader.ended:
             self.close(now)
         else:

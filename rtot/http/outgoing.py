@@ -23,7 +23,7 @@ Piece = bytes | FileSpan
 class ResponseWriter:
     """What is to be sent. The owner begins a response, sends `pieces` and tells what was taken."""
 
-    __slots__ = ("_body", "_h11", "_size", "_trailers", "pieces", "yielded")
+    __slots__ = ("_body", "_h11", "_size", "_trailers", "broken", "pieces", "yielded")
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
@@ -33,6 +33,8 @@ class ResponseWriter:
         self._h11: h11.Connection | None = None
         # Whether the body may end with trailers.
         self._trailers = False
+        self.broken = False
+        """Whether the last response broke off. It is `done` then like any other."""
         self.yielded = False
         """Whether the last pull stopped only to let others have their turn."""
 
@@ -66,7 +68,7 @@ class ResponseWriter:
         chunked, or under HTTP/1.0 ends with the connection. `last`: close the connection after it.
         """
         body = response.body
-        self.yielded = False
+        self.yielded = self.broken = False
         beginning = b""
         then: FileSpan | End | None = None
         if not isinstance(body, bytes) and body.length is None:
@@ -158,6 +160,7 @@ class ResponseWriter:
             # Without a last chunk the client can tell that the body is incomplete.
             self._h11.send_failed()
             self._body = None
+            self.broken = True
         else:
             self._end(end.trailers if self._trailers else ())
 

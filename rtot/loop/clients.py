@@ -32,6 +32,8 @@ _HANDSHAKES = 4
 _SENT_PER_TURN = 512 * 1024
 # How often a client that is not read from is checked for a hang-up.
 _PROBE = 5.0
+# How often a client is looked at that has not got all of a response that broke off.
+_ACKNOWLEDGED = 0.05
 # How many idle clients are checked for a new request before one of them is closed.
 _EVICTIONS = 16
 
@@ -294,6 +296,9 @@ class Clients:
                 self._log_answer(client.peer, exchange.complete(now), now)
                 client.exchange = exchange = None
             self._watch(client, () if exchange is None else exchange.topics)
+        if state is State.BREAKING:
+            self._break_off(client, now)
+            return
         if state is State.LINGERING and not client.socket.shut:
             client.socket.shut_down()
         if state in _RESTING:
@@ -313,8 +318,7 @@ class Clients:
             http.has_unsent and client not in self._active and not client.socket.handshaking
         ):
             interest |= _WRITE
-        if interest != client.interest:
-            self._set_interest(client, interest)
+        client.set_interest(self._selector, interest)
         deadline = http.deadline
         if exchange is not None and deadline is None:
             deadline = exchange.deadline
@@ -325,14 +329,16 @@ class Clients:
         else:
             self._deadlines.clear(client)
 
-    def _set_interest(self, client: Client, interest: int) -> None:
-        if not client.interest:
-            self._selector.register(client.socket, interest, client)
-        elif not interest:
-            self._selector.unregister(client.socket)
+    def _break_off(self, client: Client, now: Now) -> None:
+        """Reset the connection, but not before the client's kernel has got what was sent."""
+        deadline = client.http.deadline
+        assert deadline is not None
+        client.set_interest(self._selector, 0)
+        if client.socket.unacknowledged() and now.monotonic < deadline:
+            self._deadlines.set(client, min(now.monotonic + _ACKNOWLEDGED, deadline))
         else:
-            self._selector.modify(client.socket, interest, client)
-        client.interest = interest
+            client.socket.reset()
+            self._drop(client, now)
 
     def _watch(self, client: Client, topics: tuple[int, ...]) -> None:
         """Let the client be woken when one of these jobs changes, and by no other."""
@@ -356,8 +362,7 @@ class Clients:
         self._idle.pop(client, None)
         self._active.pop(client, None)
         self._deadlines.clear(client)
-        if client.socket in self._selector.get_map():
-            self._selector.unregister(client.socket)
+        client.set_interest(self._selector, 0)
         client.socket.close()
         self._watch(client, ())
         client.http.close(now)

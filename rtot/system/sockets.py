@@ -6,6 +6,8 @@ Every OSError of the socket ends here: the peer is gone, and that is a fact like
 import os
 import select
 import socket
+import struct
+import sys
 
 from rtot.storage import FileSpan
 
@@ -80,6 +82,28 @@ class ClientSocket:
         except OSError:
             # The peer is gone, which the next read will tell.
             return
+
+    def unacknowledged(self) -> int:
+        """How many bytes the peer's kernel has not acknowledged (tcp(7), SIOCOUTQ)."""
+        import fcntl
+        import termios
+
+        try:
+            count = fcntl.ioctl(self._sock, termios.TIOCOUTQ, b"\0\0\0\0")
+        except OSError:
+            return 0
+        return int.from_bytes(count, sys.byteorder)
+
+    def reset(self) -> None:
+        """Close it so that the peer gets an error instead of the end. A unix socket has none."""
+        linger = struct.pack("ii", 1, 0)
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        except OSError:
+            # The peer is gone.
+            return
+        finally:
+            self._sock.close()
 
     def close(self) -> None:
         """Give the descriptor back. What was sent is still delivered."""

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -255,3 +257,104 @@ def test_curl_f_fails_when_the_job_did(start: Start, script: str, query: str, st
     assert (b"424" in done.stderr) == (status == 22)
     # It runs on, whatever was answered.
     assert "sleep" not in script or rtot.json("/jobs/0")["jobs"][0]["state"] == "running"
+
+
+def read_slowly(sock: socket.socket, rate: int) -> tuple[bytes, bool]:
+    """All that comes at so many bytes a second, and whether the end was a reset."""
+    data = b""
+    began = time.monotonic()
+    while True:
+        # No faster than that: this is a link of that bandwidth.
+        time.sleep(max(0.0, len(data) / rate - (time.monotonic() - began)))
+        try:
+            piece = sock.recv(rate // 20)
+        except ConnectionResetError:
+            return data, True
+        if not piece:
+            return data, False
+        data += piece
+
+
+@pytest.mark.parametrize(
+    ("script", "query", "reset"),
+    [("exit 3", "&fail", True), ("exit 3", "", False), ("true", "&fail", False)],
+)
+def test_under_http_1_0_a_failure_is_a_reset_after_the_last_byte(
+    rtot: Rtot, script: str, query: str, reset: bool
+) -> None:
+    job_id = rtot.submit(f"head -c 2000000 /dev/zero | tr '\\0' x; {script}".encode())
+    rtot.curl(f"/jobs/{job_id}?wait=20&fields=")
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.connect(rtot.address)
+        head = f"GET /jobs/{job_id}/out?follow{query} HTTP/1.0\r\n{AUTHORIZATION}\r\n\r\n"
+        sock.sendall(head.encode())
+        data, was_reset = read_slowly(sock, 1_000_000)
+    body = data.partition(b"\r\n\r\n")[2]
+    assert (body == b"x" * 2_000_000, was_reset) == (True, reset)
+
+
+def test_a_reset_does_not_wait_for_ever(start: Start) -> None:
+    rtot = start("--send-timeout=0.3")
+    rtot.run(b"head -c 3000000 /dev/zero; exit 3", "&fields=")
+    before = rtot.descriptors()
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(rtot.address)
+        sock.sendall(
+            b"GET /jobs/0/err?follow&fail HTTP/1.0\r\n" + AUTHORIZATION.encode() + b"\r\n\r\n"
+        )
+        until(lambda: "/jobs/0/err" in rtot.log)
+        until(lambda: rtot.descriptors() == before)
+
+
+def test_curl_sees_the_reset(rtot: Rtot) -> None:
+    rtot.run(b"echo some; exit 3")
+    url = f"{rtot.url}/jobs/0/out?follow&fail"
+    command = ["curl", "-0", "-sSN", "-H", AUTHORIZATION, url]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (56, b"some\n")
+
+
+NGINX = """
+daemon off; pid {directory}/pid; error_log {directory}/errors;
+events {{}}
+http {{
+    access_log off; client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
+    server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {url}; }} }}
+}}
+"""
+
+
+@needs("nginx")
+def test_fail_through_nginx_as_it_comes(rtot: Rtot, tmp_path: Path) -> None:
+    """It speaks HTTP/1.0 to rtot and keeps answers in a buffer."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    directory = tmp_path / "nginx"
+    directory.mkdir()
+    config = directory / "conf"
+    config.write_text(NGINX.format(directory=directory, port=port, url=rtot.url))
+    with subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL) as nginx:
+        try:
+            url = f"http://127.0.0.1:{port}/jobs"
+            command = ["curl", "-sS", "-f", "-H", AUTHORIZATION]
+
+            def curl(*words: str) -> tuple[int, bytes]:
+                done = subprocess.run([*command, *words], capture_output=True, check=False)
+                return done.returncode, done.stdout
+
+            until(lambda: curl(f"{url}")[0] == 0)
+            assert curl(f"{url}?wait=9&fail", "-d", "exit 3")[0] == 22
+            assert curl(f"{url}?wait=9&fail", "-d", "exit 0")[0] == 0
+            script = "head -c 2000000 /dev/zero | tr '\\0' x; exit"
+            for status in (0, 3):
+                job_id = rtot.submit(f"{script} {status}".encode())
+                for attempt in ("live", "complete"):
+                    code, data = curl("-N", f"{url}/{job_id}/out?follow&fail")
+                    assert (code != 0) == (status == 3), attempt
+                    # nginx throws away a buffer that is not full when it sees the reset.
+                    assert len(data) > 2_000_000 - (8192 if status else 1)
+        finally:
+            nginx.terminate()

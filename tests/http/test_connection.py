@@ -57,17 +57,18 @@ def drain(connection: HttpConnection, seconds: float = 2) -> bytes:
 
 TABLE = drawn(
     """
-           RECEIVED HEAD_ENDED BODY_WANTED STREAM_WANTED BODY_ENDED ANSWERED   SENT SENT_LAST CLOSED
-FRESH      HEAD     HANDED     -           -             -          RESPONDING -    -         CLOSED
-IDLE       HEAD     HANDED     -           -             -          RESPONDING -    -         CLOSED
-HEAD       -        HANDED     -           -             -          RESPONDING -    -         CLOSED
-HANDED     -        -          BODY        STREAMING     -          RESPONDING -    -         CLOSED
-BODY       -        -          -           -             HANDED     RESPONDING -    -         CLOSED
-STREAMING  -        -          -           -             -          RESPONDING -    -         CLOSED
-RESPONDING -        -          -           -             -          -          IDLE LINGERING CLOSED
-LINGERING  -        -          -           -             -          -          -    -         CLOSED
-CLOSED     -        -          -           -             -          -          -    -         CLOSED
-""",
+           RECEIVED HEAD_ENDED BODY_WANTED STREAM_WANTED BODY_ENDED ANSWERED   SENT SENT_LAST SENT_PART CLOSED
+FRESH      HEAD     HANDED     -           -             -          RESPONDING -    -         -         CLOSED
+IDLE       HEAD     HANDED     -           -             -          RESPONDING -    -         -         CLOSED
+HEAD       -        HANDED     -           -             -          RESPONDING -    -         -         CLOSED
+HANDED     -        -          BODY        STREAMING     -          RESPONDING -    -         -         CLOSED
+BODY       -        -          -           -             HANDED     RESPONDING -    -         -         CLOSED
+STREAMING  -        -          -           -             -          RESPONDING -    -         -         CLOSED
+RESPONDING -        -          -           -             -          -          IDLE LINGERING BREAKING  CLOSED
+BREAKING   -        -          -           -             -          -          -    -         -         CLOSED
+LINGERING  -        -          -           -             -          -          -    -         -         CLOSED
+CLOSED     -        -          -           -             -          -          -    -         -         CLOSED
+""",  # noqa: E501
     State,
     Event,
 )
@@ -763,3 +764,33 @@ def test_timeouts_that_there_are_not() -> None:
     line.receive_data(b"x", at(1e9 + 19))
     line.expire(at(1e9 + 20))
     assert line.state is State.CLOSED
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("first", [b"", b"some"])
+def test_what_breaks_off_under_http_1_0_is_not_to_end_like_a_whole(
+    first: bytes, ended: bool
+) -> None:
+    line = HttpConnection(Settings(send_timeout=7.0), at(0))
+    line.receive_data(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", at(1))
+    assert line.next_request(at(1)) is not None
+    line.respond(Response(200, (), Script(first, BROKEN) if first else Script(BROKEN)), at(1))
+    if ended:
+        line.receive_data(b"", at(1))
+    data = b"".join(p for p in line.data_to_send(at(1)) if isinstance(p, bytes))
+    assert data.endswith(b"\r\n\r\n" + first)
+    line.sent(len(data), at(2))
+    assert (line.state, line.deadline, line.room) == (State.BREAKING, 9.0, 0)
+    # How it ends is for the owner of the socket to see to.
+    line.expire(at(10))
+    assert line.state is State.BREAKING
+    line.wind_down(at(10))
+    line.close(at(10))
+    assert line.state is State.CLOSED
+
+
+def test_the_next_response_is_not_taken_for_the_one_that_broke_off() -> None:
+    line, _ = asked(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    line.respond(Response(200, (), Script(b"a", BROKEN)), at(1))
+    line.sent(sum(map(len, line.data_to_send(at(1)))), at(1))
+    assert line.state is State.LINGERING

@@ -9,6 +9,7 @@ import pytest
 from rtot.storage import FileSpan
 from rtot.system.sockets import ClientSocket
 from rtot.system.spool import Spool
+from tests.harness import until
 
 Pair = tuple[ClientSocket, socket.socket]
 
@@ -94,3 +95,42 @@ def test_shut_down(pair: Pair) -> None:
     assert theirs.recv(10) == b""
     theirs.sendall(b"still")
     assert ours.receive(10) == b"still"
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours = listener.accept()[0]
+    ours.setblocking(False)
+    theirs.settimeout(5)
+    return ours, theirs
+
+
+def test_what_the_peer_has_not_acknowledged() -> None:
+    raw, theirs = tcp_pair()
+    ours = ClientSocket(raw)
+    with theirs:
+        sent = 0
+        while count := ours.send([b"x" * 100_000]):
+            sent += count
+        # More than its receive buffer takes.
+        assert 0 < ours.unacknowledged() <= sent
+        received = 0
+        while received < sent:
+            received += len(theirs.recv(1 << 20))
+        until(lambda: ours.unacknowledged() == 0)
+        theirs.close()
+        ours.close()
+
+
+def test_a_reset_is_an_error_after_all_that_was_acknowledged() -> None:
+    raw, theirs = tcp_pair()
+    ours = ClientSocket(raw)
+    with theirs:
+        ours.send([b"all of it"])
+        until(lambda: ours.unacknowledged() == 0)
+        ours.reset()
+        assert theirs.recv(100) == b"all of it"
+        with pytest.raises(ConnectionResetError):
+            theirs.recv(100)
+    ours.reset()
