@@ -5,7 +5,6 @@ match a selection. It never returns all jobs at once: there may be a million.
 """
 
 import bisect
-from array import array
 from collections import deque
 from collections.abc import Callable, Container
 from typing import NamedTuple, Protocol
@@ -114,8 +113,8 @@ class ByChange:
     __slots__ = ("_ids", "_numbers")
 
     def __init__(self) -> None:
-        self._numbers = array("q")
-        self._ids = array("q")
+        self._numbers: list[int] = []
+        self._ids: list[int] = []
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -146,7 +145,7 @@ class ByChange:
         if len(self._ids) <= 64 + 3 * alive:
             return
         numbers, ids = self._numbers, self._ids
-        self._numbers, self._ids = array("q"), array("q")
+        self._numbers, self._ids = [], []
         for number, job_id in zip(numbers, ids, strict=True):
             job = get(job_id)
             if job is not None and job.change == number:
