@@ -29,11 +29,15 @@ SESSION = f"rtot-e2e-{os.getpid()}"
 # Programs that some tests need beside Python, git, curl and bash, and Debian's packages of them.
 PROGRAMS = {
     "bwrap": "bubblewrap",
+    "haproxy": "haproxy",
     "nginx": "nginx-light",
+    "node": "nodejs",
     "prlimit": "util-linux",
     "setpriv": "util-linux",
     "strace": "strace",
+    "systemd-analyze": "systemd",
     "unshare": "util-linux",
+    "wget": "wget",
     "wrk": "wrk",
 }
 _IS_TARGET = re.compile(r"/(jobs|ping|nope)\b")
