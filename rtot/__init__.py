@@ -24,7 +24,8 @@ A turn of the loop (`loop.server`):
     3 decide   answer requests; choose the next job to start
     4 act      carry out the job table's commands; wake clients that wait for a changed job
     5 keep     make changes durable (a no-op for now: jobs live in memory)
-    6 flush    begin the answers, send what clients accept, update the selector's interest
+    6 flush    begin the answers, send what clients accept, update the selector's interest; then
+               forget complete jobs that are not to be kept and that nobody reads
     7 start    spawn the job that was chosen; last, because that is slow
 
 Rules. One enum, one table of transitions and one function that assigns the state for each

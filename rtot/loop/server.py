@@ -2,10 +2,10 @@
 
 One turn has seven phases. Observe what the kernel has to tell; expire what is due; decide
 what requests mean and which job is next; act on the world; keep what has happened; flush what
-clients will take; start the job that was chosen, last, because that alone takes long. Cores
-are told facts and asked for what they want; none of them calls back. Work in a turn is
-bounded for every descriptor. What is left over is first in the next turn, which then does not
-wait for the selector.
+clients will take, and retire jobs; start the job that was chosen, last, because that alone
+takes long. Cores are told facts and asked for what they want; none of them calls back. Work in
+a turn is bounded for every descriptor. What is left over is first in the next turn, which then
+does not wait for the selector.
 """
 
 import gc
