@@ -108,6 +108,7 @@ _REFUSAL_HEADERS = {405: (("Allow", "GET, HEAD, POST, DELETE"),), 503: (RETRY,)}
 _BETWEEN = frozenset({State.FRESH, State.IDLE})
 _BEFORE = frozenset({State.FRESH, State.IDLE, State.HEAD})
 _IN_BODY = frozenset({State.BODY, State.STREAMING})
+_SENDING = frozenset({State.RESPONDING, State.BREAKING})
 _ENDED = frozenset({State.LINGERING, State.CLOSED})
 
 
@@ -117,9 +118,9 @@ class HttpConnection:
     The owner's duty: give it what arrives (`receive_data`, with empty data for the end),
     ask for requests (`next_request`), answer each (`read_body`, `stream_body` or `respond`),
     then pull bytes (`data_to_send`) and tell what was taken (`sent`), until it is CLOSED.
-    When LINGERING, shut the sending side of the socket down. When BREAKING, reset the socket as
-    soon as the peer has acknowledged what was sent, at the latest at `deadline`; in all other
-    states call `expire` then.
+    When LINGERING, shut the sending side of the socket down. When BREAKING, `close` as soon as
+    the peer has acknowledged what was sent, at the latest at `deadline`; in all other states
+    call `expire` then.
     """
 
     __slots__ = (
@@ -130,6 +131,7 @@ class HttpConnection:
         "_settings",
         "_state",
         "_writer",
+        "broke_off",
         "deadline",
         "status",
     )
@@ -144,6 +146,8 @@ class HttpConnection:
         self._linger_until = 0.0
         # A client that connects is about to send a request.
         self.deadline: float | None = now.monotonic + settings.head_timeout
+        self.broke_off = False
+        """Whether to reset the socket: a response under HTTP/1.0 was closed before its end."""
         self.status = 0
         """The status of the response under way."""
 
@@ -329,9 +333,13 @@ class HttpConnection:
         self._advance(Event.CLOSED, now)
 
     def _advance(self, event: Event, now: Now) -> None:
-        after = TRANSITIONS[self._state].get(event)
+        before = self._state
+        after = TRANSITIONS[before].get(event)
         if after is None:
-            raise AssertionError(f"{event.name} of a connection that is {self._state.name}")
+            raise AssertionError(f"{event.name} of a connection that is {before.name}")
+        if after is State.CLOSED and before in _SENDING:
+            old = self._request is not None and self._request.http_1_0
+            self.broke_off = old and (self._writer.broken or not self._writer.done)
         self._state = after
         patience = _PATIENCE.get(after)
         self.deadline = now.monotonic + patience(self._settings) if patience else None

@@ -334,11 +334,10 @@ class Clients:
         deadline = client.http.deadline
         assert deadline is not None
         client.set_interest(self._selector, 0)
-        if client.socket.unacknowledged() and now.monotonic < deadline:
-            self._deadlines.set(client, min(now.monotonic + _ACKNOWLEDGED, deadline))
-        else:
-            client.socket.reset()
+        if not client.socket.unacknowledged() or deadline <= now.monotonic:
             self._drop(client, now)
+            return
+        self._deadlines.set(client, min(now.monotonic + _ACKNOWLEDGED, deadline))
 
     def _watch(self, client: Client, topics: tuple[int, ...]) -> None:
         """Let the client be woken when one of these jobs changes, and by no other."""
@@ -363,9 +362,9 @@ class Clients:
         self._active.pop(client, None)
         self._deadlines.clear(client)
         client.set_interest(self._selector, 0)
-        client.socket.close()
-        self._watch(client, ())
         client.http.close(now)
+        client.socket.reset() if client.http.broke_off else client.socket.close()
+        self._watch(client, ())
         exchange, client.exchange = client.exchange, None
         if exchange is not None:
             self._log_answer(client.peer, exchange.lost(now), now)

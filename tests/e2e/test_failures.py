@@ -296,16 +296,31 @@ def test_under_http_1_0_a_failure_is_a_reset_after_the_last_byte(
 
 def test_a_reset_does_not_wait_for_ever(start: Start) -> None:
     rtot = start("--send-timeout=0.3")
-    rtot.run(b"head -c 3000000 /dev/zero; exit 3", "&fields=")
     before = rtot.descriptors()
+    rtot.run(b"head -c 60000 /dev/zero; exit 3", "&fields=")
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(rtot.address)
         sock.sendall(
-            b"GET /jobs/0/err?follow&fail HTTP/1.0\r\n" + AUTHORIZATION.encode() + b"\r\n\r\n"
+            b"GET /jobs/0/out?follow&fail HTTP/1.0\r\n" + AUTHORIZATION.encode() + b"\r\n\r\n"
         )
-        until(lambda: "/jobs/0/err" in rtot.log)
+        until(lambda: "/jobs/0/out" in rtot.log)
+        # The server has sent all of it, and this side takes only what fits into its buffer.
         until(lambda: rtot.descriptors() == before)
+        assert read_slowly(sock, 10_000_000)[1]
+
+
+def test_a_client_that_does_not_read_gets_no_whole_answer(start: Start) -> None:
+    """Under HTTP/1.0 the end of a connection that is given up would look like one."""
+    rtot = start("--send-timeout=0.3")
+    rtot.submit(b"head -c 9000000 /dev/zero; sleep 60", "fields=")
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(rtot.address)
+        sock.sendall(f"GET /jobs/0/out?follow HTTP/1.0\r\n{AUTHORIZATION}\r\n\r\n".encode())
+        until(lambda: "/jobs/0/out" in rtot.log)
+        data, reset = read_slowly(sock, 10_000_000)
+    assert (len(data) < 9_000_000, reset) == (True, True)
 
 
 def test_curl_sees_the_reset(rtot: Rtot) -> None:

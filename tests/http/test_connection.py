@@ -6,7 +6,7 @@ import pytest
 
 from rtot.config import Settings
 from rtot.http.connection import TRANSITIONS, Event, HttpConnection, State
-from rtot.http.messages import BROKEN, End, Request, Response
+from rtot.http.messages import BROKEN, THE_END, End, Request, Response
 from rtot.storage import FileSpan
 from tests.tables import drawn
 from tests.world import MemoryDisk, at, request
@@ -786,7 +786,28 @@ def test_what_breaks_off_under_http_1_0_is_not_to_end_like_a_whole(
     assert line.state is State.BREAKING
     line.wind_down(at(10))
     line.close(at(10))
-    assert line.state is State.CLOSED
+    assert (line.state, line.broke_off) == (State.CLOSED, True)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("how", ["close", "expire", "complete", "before"])
+def test_a_response_that_is_cut_short_under_http_1_0_broke_off(version: str, how: str) -> None:
+    line = connect()
+    line.receive_data(f"GET / HTTP/{version}\r\nHost: a\r\n\r\n".encode(), at(1))
+    assert line.next_request(at(1)) is not None
+    if how != "before":
+        steps = (b"some", THE_END) if how == "complete" else (b"some", None, None)
+        line.respond(Response(200, (), Script(*steps)), at(1))
+        pieces = line.data_to_send(at(1))
+        if how == "complete":
+            line.receive_data(b"", at(1))
+            line.sent(sum(map(len, pieces)), at(1))
+    if how == "expire":
+        line.expire(at(1000))
+    # The owner may close what is closed.
+    for _ in range(2):
+        line.close(at(2))
+    assert line.broke_off == (version == "1.0" and how in ("close", "expire"))
 
 
 def test_the_next_response_is_not_taken_for_the_one_that_broke_off() -> None:
