@@ -77,4 +77,4 @@ A kill, `POST /jobs/ID/kill`:
        answer. The exit itself comes as for any job.
 """
 
-__version__ = "1.0.0"
+__version__ = "1.1.0.dev0"

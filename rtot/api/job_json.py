@@ -204,10 +204,8 @@ def _rest(job: Job, fields: tuple[str, ...], filename: str) -> str:
     if exit := exit_text(job):
         text += f',"exit":{string(exit)}'
     if job.cut:
-        # With the output, so that it does not look whole.
-        text += "".join(
-            f',"{n}":{v}' for n, v in dropped(job) if n[:3] in fields and n not in fields
-        )
+        # Whatever was asked for: it must not look whole.
+        text += "".join(f',"{name}":{n}' for name, n in dropped(job) if name not in fields)
     for name in fields:
         if name in SMALL_FIELDS:
             text += f',"{name}":{SMALL_FIELDS[name](job)}'

@@ -22,7 +22,8 @@ _LOOK_OF_PAGE = 4096
 class Listing(NamedTuple):
     """One list that a client asked for: from the job `first` on, at most `limit` of them.
 
-    `fail`: the status is 424 if one of them, whatever the limit, has not succeeded.
+    `fail`: the status is 424 if one of them, whatever the limit, has not succeeded, if one of
+    those that were `awaited` is gone, or if there is none.
     """
 
     request: Request
@@ -33,6 +34,7 @@ class Listing(NamedTuple):
     limit: int | None
     headers: Headers
     fail: bool = False
+    awaited: frozenset[int] = frozenset()
 
     def pending(self) -> set[int]:
         """The jobs that are not complete yet."""
@@ -61,8 +63,14 @@ class Listing(NamedTuple):
     def _status(self) -> int:
         if not self.fail:
             return 200
-        matching = iter_matching(self.jobs, self.selection, self.first)
-        return 200 if all(job.succeeded for job in matching) else FAILED
+        if any(self.jobs.get(job_id) is None for job_id in self.awaited):
+            return FAILED
+        found = False
+        for job in iter_matching(self.jobs, self.selection, self.first):
+            found = True
+            if not job.succeeded:
+                return FAILED
+        return 200 if found else FAILED
 
 
 def seq_header(number: int) -> Header:

@@ -127,7 +127,9 @@ def _output(ask: Ask, stream: Stream) -> Answer:
     if follow:
         body = OutputBody(ask.jobs, job, stream, offset, None, fail=fail)
         leased = job.id if lease and not job.over else None
-        return Reply(Response(200, headers, body), leased, source=job.id)
+        # The status passes where a body that breaks off does not: through proxies, and in HEAD.
+        status = FAILED if fail and job.over and not job.succeeded else 200
+        return Reply(Response(status, headers, body), leased, source=job.id)
     failed = fail and not job.succeeded
     try:
         # A Range is for GET alone (RFC 9110, 14.2).

@@ -13,7 +13,7 @@ from rtot.text import decode, string
 _HEAD = 4096
 ELF = b"\x7fELF"
 # Compiled when they are used: few scripts look like that, and each takes a start 0.3 ms.
-_JSON = rb'\s*(?:\[\s*)?\{\s*"[^"\n]{0,200}"\s*:'
+_JSON = rb'\s*(?:(?:\[\s*)?\{\s*"[^"\n]{0,200}"\s*:|\[")|\[object Object\]'
 _PAIRS = rb"[A-Za-z0-9_.%+-]+=[^\s&;|<>$()`\"']*(?:&[A-Za-z0-9_.%+-]+=[^\s&;]*)*\s*"
 _AS_IT_IS = "send the file as it is, with --data-binary @FILE or -X POST -T FILE"
 _CRLF = r"remove the carriage returns (sed -i 's/\r$//' FILE)"
@@ -37,10 +37,10 @@ def of_script(body: bytes, *, form: bool) -> str:
     if body[:4] == ELF:
         return ""
     if b"\0" in first:
-        return f"there is a NUL byte in its first line, so bash takes it for a binary: {_AS_IT_IS}"
+        return "there is a NUL byte in its first line, so it is no text (UTF-16? compressed?)"
     if b"\r\n" in body:
         return f"its lines end in CRLF, and bash takes the CR for a part of the words: {_CRLF}"
-    if b"{" in body[:_HEAD] and re.match(_JSON, body):
+    if body[:_HEAD].lstrip()[:1] in (b"{", b"[") and re.match(_JSON, body):
         return "it looks like JSON, and was run by bash: the body is the script, and nothing else"
     if b"=" in first[:_HEAD] and re.fullmatch(_PAIRS, body[:_HEAD]):
         return "it looks like name=value of a form: the body is the script, and nothing else"
@@ -55,13 +55,19 @@ def of_end(job: Job, storage: Storage) -> str:
             return ""
         return _of_failure(storage.read_script(job.id, _HEAD), why)
     code = job.status >> 8
-    if job.options.launcher is None or code not in _CANNOT_RUN:
+    if code not in _CANNOT_RUN:
         return ""
     script = storage.read_script(job.id, _HEAD)
     if script[:2] != b"#!":
         return ""
-    name = string(_interpreter(script.partition(b"\n")[0]))
-    return f"exit status {code} of a launcher often means that it cannot run {name}"
+    words = script.partition(b"\n")[0][2:].split()
+    if job.options.launcher is not None:
+        name = string(decode(words[0])) if words else "it"
+        return f"exit status {code} of a launcher often means that it cannot run {name}"
+    if len(words) > 1 and words[0].endswith(b"/env"):
+        name = string(decode(words[-1]))
+        return f"exit status {code} of env often means that there is no {name} on the server"
+    return ""
 
 
 def _of_failure(script: bytes, why: str) -> str:

@@ -288,8 +288,15 @@ class Processes:
 
     def examine(self, examination: Examination, target: Target, now: float) -> None:
         """Fill in what is alive of the target. All who ask within a second share one walk."""
-        if self._census is None and self._examined is not None and now < self._examine_again:
-            self._census = self._examined
+        known = self._examined
+        if (
+            self._census is None
+            and known is not None
+            and now < self._examine_again
+            # It does not know a job that was started later.
+            and (target.pid in known.everyone or target.pid not in self._leaders)
+        ):
+            self._census = known
         found = self.find(target)
         if self._census is not self._examined:
             self._examined, self._examine_again = self._census, now + _EXAMINED

@@ -283,7 +283,28 @@ def test_fail_on_a_set(face: Face) -> None:
     assert face.ask("GET", "/jobs?fail&limit=1").status == 424
     face.complete()
     assert face.ask("GET", "/jobs?fail&from=3").status == 200
-    assert face.ask("GET", "/jobs?fail&label=nobody").status == 200
+
+
+@pytest.mark.parametrize("query", ["label=typo", "from=7", "state=running", "label=typo&wait=5"])
+def test_fail_on_nothing(face: Face, query: str) -> None:
+    """What was never run has not succeeded."""
+    face.complete()
+    assert face.ask("GET", f"/jobs?fail&{query}").status == 424
+
+
+def test_fail_on_a_job_that_was_deleted_while_it_was_waited_for(face: Face) -> None:
+    face.run()
+    face.run()
+    wait = face.answer("GET", "/jobs?wait=5&fail")
+    assert isinstance(wait, JobsWait)
+    face.world.end(0, 0, face.now)
+    face.ask("DELETE", "/jobs/1")
+    assert not wait.changed(0)
+    assert wait.changed(1)
+    answer = wait.answer()
+    assert isinstance(answer, Response)
+    assert [j["id"] for j in value(answer)["jobs"]] == [0]
+    assert answer.status == 424
 
 
 @pytest.mark.parametrize("query", ["fail&since=0", "fail&wait=1&until=any"])

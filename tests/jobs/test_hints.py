@@ -25,6 +25,8 @@ from tests.world import MemoryDisk
         (b"a=1&b=%20x&c=\n", True, "it looks like name=value"),
         (b"FOO=bar", False, "it looks like name=value"),
         (b"MZ\x90\0\x03\nx", False, "there is a NUL byte in its first line"),
+        (b'["echo", "hi"]', False, "it looks like JSON"),
+        (b"[object Object]", False, "it looks like JSON"),
         (b"\0", False, "there is a NUL byte in its first line"),
     ],
 )
@@ -115,6 +117,7 @@ def test_why_a_script_could_not_be_started(script: bytes, failure: str, hint: st
         (b"#!/opt/x\n", 126, "low", True),
         (b"#!/opt/x\n", 125, "low", False),
         (b"#!/opt/x\n", 127, None, False),
+        (b"#!\n", 127, None, False),
         (b"\x7fELF", 127, "low", False),
     ],
 )
@@ -125,3 +128,10 @@ def test_what_a_launcher_could_not_start(
     assert bool(found) == hint
     if hint:
         assert 'that it cannot run "/opt/x"' in found
+
+
+def test_what_env_could_not_find() -> None:
+    hint = ended(b"#!/usr/bin/env -S python9\nprint()", code=127)
+    assert hint == 'exit status 127 of env often means that there is no "python9" on the server'
+    assert ended(b"#!/usr/bin/env\n", code=127) == ""
+    assert ended(b"#!\n", code=127, launcher="low").endswith("cannot run it")

@@ -210,3 +210,17 @@ def test_examinations_share_a_walk_for_a_second(
     # It is gone, which the last walk does not know.
     processes.examine(examination, target, 1.6)
     assert (examination.count, examination.found) == (0, [])
+
+
+def test_a_job_that_is_younger_than_the_walk(processes: Processes) -> None:
+    first = start(processes, "/bin/sleep", "1000")
+    processes.examine(Examination(7, first), Target(7, first, Scope.TREE), 0.0)
+    processes.drop_census()
+    second = start(processes, "/bin/sleep", "1000")
+    examination = Examination(8, second)
+    target = Target(8, second, Scope.TREE)
+    processes.examine(examination, target, 0.1)
+    processes.signal([target, Target(7, first, Scope.TREE)], [signal.SIGKILL, signal.SIGKILL])
+    for pid in (first, second):
+        os.waitpid(pid, 0)
+    assert examination.count == 1
