@@ -2,6 +2,7 @@
 
 from rtot.api.answers import Answer, Ask, json
 from rtot.api.reading import require_job
+from rtot.http.errors import RETRY, error
 from rtot.http.messages import Response
 from rtot.jobs.examination import Examination, ProcessStatus
 from rtot.text import string, strings
@@ -38,9 +39,11 @@ class ExaminationWait:
 
 
 def _answer(examination: Examination) -> Response:
+    if examination.found is None:
+        return error(503, "not known", "the processes could not be looked at", RETRY)
     rows: list[str] = []
     size = 0
-    for process in examination.found or ():
+    for process in examination.found:
         row = _row(process)
         size += len(row)
         if size > _MOST:

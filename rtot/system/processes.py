@@ -18,7 +18,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from rtot.jobs.examination import Examination
+from rtot.jobs.examination import Examination, ProcessStatus
 from rtot.jobs.stop import Scope
 from rtot.system.proc import (
     JOB,
@@ -111,6 +111,7 @@ class Processes:
         "_here",
         "_ignored",
         "_leaders",
+        "_looks",
         "server_id",
     )
 
@@ -132,11 +133,13 @@ class Processes:
             self._environ.pop(b"LC_CTYPE", None)
         self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._leaders: set[int] = set()
+        # By pid, until they are reaped: the job of each leader.
+        self._leaders: dict[int, int] = {}
         self._census: Census | None = None
         # The walk that examinations share, until when.
         self._examined: Census | None = None
         self._examine_again = 0.0
+        self._looks: dict[int, tuple[int, list[ProcessStatus]]] = {}
         self._first_reserved = first_reserved
         # exec(3) resets signals that are handled, and not those that are ignored.
         self._ignored = [s for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
@@ -197,7 +200,7 @@ class Processes:
                 raise NotStartedError(f"fork/exec {decode(argv[0])}: invalid argument") from error
             except OSError as error:
                 raise _refusal(error, f"fork/exec {decode(argv[0])}") from error
-        self._leaders.add(pid)
+        self._leaders[pid] = job_id
         for pipe in pipes:
             os.close(pipe.theirs)
         return pid
@@ -225,7 +228,7 @@ class Processes:
                 return
             if not pid:
                 return
-            self._leaders.discard(pid)
+            self._leaders.pop(pid, None)
             yield Exit(
                 pid,
                 status,
@@ -253,7 +256,7 @@ class Processes:
                 found = self.find(target)
                 new = {p: name for p, name in found.items() if p not in signalled[index]}
                 for pid, name in new.items():
-                    if self._signal_one(pid, target.pid, numbers[index]):
+                    if self._signal_one(pid, target, numbers[index]):
                         signalled[index][pid] = name
                 if new and target.scope is not Scope.LEADER:
                     again.append(index)
@@ -267,7 +270,7 @@ class Processes:
         """The target's processes that are alive: pids and commands."""
         census = self._walk()
         pid = target.pid
-        led = pid in self._leaders
+        led = self._leads(target)
         if target.scope is Scope.LEADER:
             leader = census.everyone.get(pid) if led else None
             return {pid: leader.command} if leader is not None and not leader.zombie else {}
@@ -294,16 +297,19 @@ class Processes:
             and known is not None
             and now < self._examine_again
             # It does not know a job that was started later.
-            and (target.pid in known.everyone or target.pid not in self._leaders)
+            and (target.pid in known.everyone or not self._leads(target))
         ):
             self._census = known
         found = self.find(target)
         if self._census is not self._examined:
             self._examined, self._examine_again = self._census, now + _EXAMINED
-        looks = [read_status(pid) for pid in list(found)[:_MOST_EXAMINED]]
-        # Those that have gone since the walk.
-        examination.found = [look for look in looks if look is not None and look.state not in "ZX"]
-        examination.count = len(found) - len(looks) + len(examination.found)
+            self._looks.clear()
+        if target.job_id not in self._looks:
+            looks = [read_status(pid) for pid in list(found)[:_MOST_EXAMINED]]
+            # Without those that have gone since the walk.
+            alive = [look for look in looks if look is not None and look.state not in "ZX"]
+            self._looks[target.job_id] = (len(found) - len(looks) + len(alive), alive)
+        examination.count, examination.found = self._looks[target.job_id]
 
     def holders(self, fds: Sequence[int]) -> dict[int, str]:
         """The processes that hold the other ends of these pipes: pids and commands."""
@@ -322,21 +328,25 @@ class Processes:
             self._census = Census(self.server_id)
         return self._census
 
-    def _signal_one(self, target: int, pid: int, number: int) -> bool:
-        if target == pid and pid in self._leaders:
+    def _leads(self, target: Target) -> bool:
+        """Whether the pid is still the job's: another job's leader may have got it."""
+        return self._leaders.get(target.pid) == target.job_id
+
+    def _signal_one(self, pid: int, target: Target, number: int) -> bool:
+        if pid == target.pid and self._leads(target):
             # Not reaped yet, so the pid is still the leader's.
             try:
                 os.kill(pid, number)
             except OSError:
                 return False
             return True
-        before = self._walk().everyone.get(target)
+        before = self._walk().everyone.get(pid)
         try:
-            pidfd = os.pidfd_open(target)
+            pidfd = os.pidfd_open(pid)
         except OSError:
             return False
         try:
-            now = read_process(target)
+            now = read_process(pid)
             if before is None or now is None or now.started != before.started:
                 return False
             signal.pidfd_send_signal(pidfd, number)

@@ -10,7 +10,7 @@ import pytest
 
 from rtot.jobs.examination import Examination
 from rtot.jobs.stop import Scope
-from rtot.system.proc import Census
+from rtot.system.proc import Census, read_status
 from rtot.system.processes import (
     NotStartedError,
     Processes,
@@ -30,11 +30,11 @@ def processes() -> Processes:
     return Processes({"PATH": os.environ["PATH"]}, 1 << 20)
 
 
-def start(processes: Processes, *argv: str, cwd: str | None = None) -> int:
+def start(processes: Processes, *argv: str, cwd: str | None = None, job_id: int = 7) -> int:
     pipes = processes.open_pipes(stdin=False)
     try:
         words = [word.encode() for word in argv]
-        pid = processes.spawn(7, words, {}, cwd.encode() if cwd is not None else None, pipes)
+        pid = processes.spawn(job_id, words, {}, cwd.encode() if cwd is not None else None, pipes)
     except (NotStartedError, TryLaterError):
         close_pipes(pipes)
         raise
@@ -117,16 +117,30 @@ def test_a_pid_that_is_another_s_by_now_is_spared(processes: Processes) -> None:
     assert processes._census is not None
     before = processes._census.everyone[pid]
     processes._census.everyone[pid] = before._replace(started=before.started + 1)
-    assert not processes._signal_one(pid, 0, TERM)
+    assert not processes._signal_one(pid, target, TERM)
     del processes._census.everyone[pid]
-    assert not processes._signal_one(pid, 0, TERM)
+    assert not processes._signal_one(pid, target, TERM)
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     processes.drop_census()
-    assert not processes._signal_one(pid, 0, TERM)
-    processes._leaders.add(pid)
-    assert not processes._signal_one(pid, pid, TERM)
+    assert not processes._signal_one(pid, target, TERM)
+    processes._leaders[pid] = 7
+    assert not processes._signal_one(pid, target, TERM)
+
+
+def test_a_pid_that_another_job_s_leader_has_by_now(processes: Processes) -> None:
+    pid = start(processes, "sleep", "100")
+    # Job 3 had that pid before.
+    earlier = Target(3, pid, Scope.TREE)
+    try:
+        for scope in Scope:
+            assert processes.find(earlier._replace(scope=scope)) == {}
+        assert processes.signal([earlier], [TERM]) == [{}]
+        assert processes.find(Target(7, pid, Scope.TREE))
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_pipes_at_their_end(processes: Processes) -> None:
@@ -216,7 +230,7 @@ def test_a_job_that_is_younger_than_the_walk(processes: Processes) -> None:
     first = start(processes, "/bin/sleep", "1000")
     processes.examine(Examination(7, first), Target(7, first, Scope.TREE), 0.0)
     processes.drop_census()
-    second = start(processes, "/bin/sleep", "1000")
+    second = start(processes, "/bin/sleep", "1000", job_id=8)
     examination = Examination(8, second)
     target = Target(8, second, Scope.TREE)
     processes.examine(examination, target, 0.1)
@@ -224,3 +238,27 @@ def test_a_job_that_is_younger_than_the_walk(processes: Processes) -> None:
     for pid in (first, second):
         os.waitpid(pid, 0)
     assert examination.count == 1
+
+
+def test_all_who_ask_for_one_job_share_what_was_seen(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def look(pid: int) -> object:
+        looks.append(pid)
+        return read_status(pid)
+
+    monkeypatch.setattr("rtot.system.processes.read_status", look)
+    pid = start(processes, "/bin/sleep", "1000")
+    target = Target(7, pid, Scope.TREE)
+    try:
+        for now in (0.0, 0.5, 0.9, 1.5):
+            processes.drop_census()
+            examination = Examination(7, pid)
+            processes.examine(examination, target, now)
+            assert examination.count == 1
+    finally:
+        processes.signal([target], [signal.SIGKILL])
+        os.waitpid(pid, 0)
+    assert looks == [pid, pid]
