@@ -5,7 +5,7 @@ the body ends as broken, so that partial output does not look complete.
 """
 
 from collections.abc import Iterable, Iterator
-from enum import IntEnum
+from enum import IntFlag
 
 from rtot.api.job_json import SMALL_FIELDS, dropped, exit_text
 from rtot.http.messages import BROKEN, THE_END, End, Headers
@@ -23,6 +23,7 @@ _TRAILERS = f"{EXIT}, {DROPPED}"
 _SENDFILE = 32 * 1024
 _LARGEST_SPAN = 1024 * 1024
 _EVENT_BYTES = 64 * 1024
+_LONGEST_VALUE = 2048
 
 
 def exit_field(job: Job) -> str:
@@ -37,7 +38,7 @@ def hint_header(job: Job) -> Headers:
 
 def _printable(text: str) -> str:
     """What a field's value can be (RFC 9110, 5.5)."""
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text[:_LONGEST_VALUE])
 
 
 def dropped_header(job: Job, streams: Iterable[Stream]) -> Headers:
@@ -140,20 +141,19 @@ class OutputBody:
         return data
 
 
-class Told(IntEnum):
-    """The events of a job besides its output, in the order in which they are told."""
+class Told(IntFlag):
+    """The events of a job besides its output that were told; each is told once."""
 
-    NOTHING = 0
     NEW = 1
     RUNNING = 2
-    HINT = 3
-    DROPPED = 4
+    HINT = 4
+    DROPPED = 8
     """The first time that something was dropped. How much it is in the end, COMPLETE tells."""
-    COMPLETE = 5
+    COMPLETE = 16
 
 
 class Position:
-    """How much of a job's history was sent: the newest of those events, and bytes of both streams.
+    """How much of a job's history was sent: which of those events, and bytes of both streams.
 
     Its text is an event's id. It counts bytes and not events, so that it stays valid however
     the bytes are split into events.
@@ -161,7 +161,7 @@ class Position:
 
     __slots__ = ("err", "out", "told")
 
-    def __init__(self, told: int = Told.NOTHING, out: int = 0, err: int = 0) -> None:
+    def __init__(self, told: int = 0, out: int = 0, err: int = 0) -> None:
         self.told = told
         self.out = out
         self.err = err
@@ -173,7 +173,7 @@ class Position:
         if len(parts) != 3 or not all(p.isascii() and p.isdigit() and len(p) < 19 for p in parts):
             raise ValueError(f"{text!r} is not the id of an event")
         position = cls(*map(int, parts))
-        if position.told > Told.COMPLETE:
+        if position.told >= 2 * Told.COMPLETE:
             raise ValueError(f"{text!r} is not the id of an event")
         return position
 
@@ -223,7 +223,7 @@ class EventsBody:
             return BROKEN
         if pulled:
             return b"".join(pulled)
-        if self._position.told == Told.COMPLETE:
+        if self._position.told & Told.COMPLETE:
             job = self._job
             return End(trailers=((EXIT, exit_field(job)), *dropped_header(job, Stream)))
         return None if self._follow else THE_END
@@ -231,17 +231,17 @@ class EventsBody:
     def _next(self) -> bytes:
         """The next event; empty for none yet."""
         job, position = self._job, self._position
-        if position.told == Told.NOTHING:
-            position.told = Told.NEW
+        if not position.told & Told.NEW:
+            position.told |= Told.NEW
             return self._event("new", job.create, "")
-        if position.told == Told.NEW:
+        if not position.told & Told.RUNNING:
             if not job.start and not job.over:
                 return b""
-            position.told = Told.RUNNING
+            position.told |= Told.RUNNING
             if job.start:
                 return self._event("running", job.start, "")
-        if job.hint and position.told < Told.HINT:
-            position.told = Told.HINT
+        if job.hint and not position.told & Told.HINT:
+            position.told |= Told.HINT
             return self._event("hint", job.complete or job.create, f',"text":{string(job.hint)}')
         while self._index < job.output.arrivals():
             arrival = job.output.arrival(self._index)
@@ -252,8 +252,8 @@ class EventsBody:
                 # The newest record may still grow.
                 break
             self._index += 1
-        if job.cut and position.told < Told.DROPPED:
-            position.told = Told.DROPPED
+        if job.cut and not position.told & Told.DROPPED:
+            position.told |= Told.DROPPED
             return self._event("dropped", job.output.cut_at, _dropped_pairs(job))
         if not job.over:
             return b""
@@ -261,9 +261,9 @@ class EventsBody:
             # The rest of a character has not come: send what was held back.
             if event := self._tell(stream, job.output.size(stream), job.complete, final=True):
                 return event
-        if position.told == Told.COMPLETE:
+        if position.told & Told.COMPLETE:
             return b""
-        position.told = Told.COMPLETE
+        position.told |= Told.COMPLETE
         more = f',"exit":{string(exit_field(job))}'
         for name in ("code", "signal", "reason"):
             more += f',"{name}":{SMALL_FIELDS[name](job)}'

@@ -9,7 +9,8 @@ from rtot.jobs.job import Job
 from rtot.storage import Storage
 from rtot.text import decode, string
 
-# As much of a script as has its first line (the kernel looks at 256 bytes).
+# As much of a first line as the kernel looks at, and as much of a script as is looked at here.
+_KERNEL = 256
 _HEAD = 4096
 ELF = b"\x7fELF"
 # Compiled when they are used: few scripts look like that, and each takes a start 0.3 ms.
@@ -60,7 +61,7 @@ def of_end(job: Job, storage: Storage) -> str:
     script = storage.read_script(job.id, _HEAD)
     if script[:2] != b"#!":
         return ""
-    words = script.partition(b"\n")[0][2:].split()
+    words = script.partition(b"\n")[0][2:_KERNEL].split()
     if job.options.launcher is not None:
         name = string(decode(words[0])) if words else "it"
         return f"exit status {code} of a launcher often means that it cannot run {name}"
@@ -85,5 +86,5 @@ def _of_failure(script: bytes, why: str) -> str:
 
 def _interpreter(line: bytes) -> str:
     """The interpreter that the first line of a script names, as the kernel finds it."""
-    words = line[2:].strip(b" \t").replace(b"\t", b" ").split(b" ", 1)
+    words = line[2:_KERNEL].strip(b" \t").replace(b"\t", b" ").split(b" ", 1)
     return decode(words[0])

@@ -11,13 +11,14 @@ from tests.api.face import Face, header, pull, text, value
 from tests.world import at
 
 
-@pytest.mark.parametrize("text", ["0.0.0", "5.1.2", f"1.{'9' * 18}.{'1' * 18}"])
+@pytest.mark.parametrize("text", ["0.0.0", "31.1.2", f"1.{'9' * 18}.{'1' * 18}"])
 def test_ids_of_events(text: str) -> None:
     assert str(Position.parse(text)) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "1.2", "1.2.3.4", "6.0.0", "-1.0.0", "a.0.0", f"1.{'9' * 19}.0", "\u0661.0.0"]
+    "text",
+    ["", "1", "1.2", "1.2.3.4", "32.0.0", "-1.0.0", "a.0.0", f"1.{'9' * 19}.0", "\u0661.0.0"],
 )
 def test_what_is_no_id(text: str) -> None:
     with pytest.raises(ValueError, match="is not the id of an event"):
@@ -63,17 +64,17 @@ def test_the_story_of_a_job(face: Face) -> None:
     told = events(face)
     assert [(e["event"], e["id"], e.get("text"), e.get("offset")) for e in told] == [
         ("new", "1.0.0", None, None),
-        ("running", "2.0.0", None, None),
-        ("out", "2.4.0", "one\n", 0),
-        ("err", "2.4.4", "two\n", 0),
-        ("out", "2.10.4", "three\n", 4),
-        ("complete", "5.10.4", None, None),
+        ("running", "3.0.0", None, None),
+        ("out", "3.4.0", "one\n", 0),
+        ("err", "3.4.4", "two\n", 0),
+        ("out", "3.10.4", "three\n", 4),
+        ("complete", "19.10.4", None, None),
     ]
     assert told[2]["time"] == "2023-11-14 22:13:23 +0000 UTC"
     assert (told[-1]["exit"], told[-1]["code"]) == ("exit status 3", 3)
     for index, event in enumerate(told[:-1]):
         assert events(face, last_event_id=str(event["id"])) == told[index + 1 :]
-    assert face.ask("GET", "/jobs/0/events", last_event_id="5.10.4").status == 204
+    assert face.ask("GET", "/jobs/0/events", last_event_id="19.10.4").status == 204
 
 
 def test_server_sent_events(face: Face) -> None:
@@ -83,7 +84,7 @@ def test_server_sent_events(face: Face) -> None:
     blocks = text(answer).split("\n\n")
     assert blocks[-1] == ""
     lines = blocks[2].split("\n")
-    assert lines[:2] == ["id: 2.3.0", "event: out"]
+    assert lines[:2] == ["id: 3.3.0", "event: out"]
     assert json.loads(lines[2].removeprefix("data: "))["text"] == "a\nb"
 
 
@@ -115,7 +116,7 @@ def test_characters_are_not_cut(face: Face) -> None:
         face.jobs.output_received(0, Stream.ERR, b"e", at(2.5 + index))
     out = [e for e in events(face) if e["event"] == "out"]
     assert [e["text"] for e in out] == ["a", "\U0001f600"]
-    assert events(face, last_event_id="2.1.1")[1]["text"] == "\U0001f600"
+    assert events(face, last_event_id="3.1.1")[1]["text"] == "\U0001f600"
     face.world.end(0, 0, at(9))
     assert events(face)[-2]["base64"] == "ww=="
 
@@ -157,7 +158,7 @@ def test_the_story_of_a_job_that_never_started(face: Face) -> None:
     assert [e["event"] for e in events(face)] == ["new", "complete"]
 
 
-@pytest.mark.parametrize("identity", ["x", "1.2", "1.2.3.4", "6.0.0", "1.-1.0", "2.99.0", "1.0.9"])
+@pytest.mark.parametrize("identity", ["x", "1.2", "1.2.3.4", "32.0.0", "1.-1.0", "3.99.0", "1.0.9"])
 def test_ids_that_are_none(face: Face, identity: str) -> None:
     face.run()
     assert face.ask("GET", "/jobs/0/events", last_event_id=identity).status == 400
@@ -178,7 +179,7 @@ def test_events_are_resumed_far_into_the_story(face: Face) -> None:
             face.now = at(2 + index)
             face.jobs.output_received(job.id, stream, bytes([97 + index]) * 1000, face.now)
     answer = face.ask(
-        "GET", "/jobs/0/events", accept="application/x-ndjson", last_event_id="2.4000.4000"
+        "GET", "/jobs/0/events", accept="application/x-ndjson", last_event_id="3.4000.4000"
     )
     told = [json.loads(line) for line in text(answer).splitlines()]
     assert [(event["event"], event["offset"], event["text"]) for event in told] == [
@@ -220,11 +221,11 @@ def test_output_that_was_cut_is_told_as_such() -> None:
     told = events(face)
     assert [(e["event"], e["id"]) for e in told] == [
         ("new", "1.0.0"),
-        ("running", "2.0.0"),
-        ("out", "2.3.0"),
-        ("err", "2.3.1"),
-        ("dropped", "4.3.1"),
-        ("complete", "5.3.1"),
+        ("running", "3.0.0"),
+        ("out", "3.3.0"),
+        ("err", "3.3.1"),
+        ("dropped", "11.3.1"),
+        ("complete", "27.3.1"),
     ]
     assert (told[4]["out_dropped"], told[4]["err_dropped"]) == (5, 1)
     assert told[4]["time"] == "2023-11-14 22:13:23 +0000 UTC"
@@ -303,3 +304,22 @@ def test_fail_breaks_off_what_failed_or_was_cut(limit: int, status: int, broken:
         end = pull(answer.body)[1]
         assert end is not None
         assert end.broken == broken
+
+
+def test_a_hint_that_comes_after_the_first_dropped_byte_is_told() -> None:
+    face = Face(max_output=1)
+    job = face.run()
+    body = face.ask("GET", "/jobs/0/events?follow", accept="application/x-ndjson").body
+    assert not isinstance(body, bytes)
+    face.jobs.output_received(job.id, Stream.OUT, b"abc", face.now)
+    live, _ = pull(body)
+    job.hint = "late"
+    face.world.end(job.id, 0, face.now)
+    more, _ = pull(body)
+    told = [json.loads(line) for line in (live + more).splitlines()]
+    assert [(e["event"], e["id"]) for e in told[2:]] == [
+        ("out", "3.1.0"),
+        ("dropped", "11.1.0"),
+        ("hint", "15.1.0"),
+        ("complete", "31.1.0"),
+    ]

@@ -135,3 +135,10 @@ def test_what_env_could_not_find() -> None:
     assert hint == 'exit status 127 of env often means that there is no "python9" on the server'
     assert ended(b"#!/usr/bin/env\n", code=127) == ""
     assert ended(b"#!\n", code=127, launcher="low").endswith("cannot run it")
+
+
+def test_a_hint_is_never_long() -> None:
+    assert len(of_script(b"#!" + b"a" * 100_000 + b"\r\n", form=False)) < 1000
+    assert len(of_script(b"#!/bin/sh\r\n", form=False)) < 200
+    assert len(ended(b"#!" + b"\x01" * 5000, NO_FILE)) < 2000
+    assert len(ended(b"#!/usr/bin/env " + b"a" * 5000, code=127)) < 400
