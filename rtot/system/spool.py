@@ -176,7 +176,12 @@ class Spool:
         """A descriptor of a sealed file. The least recently used ones are closed again."""
         fd = self._open.pop(name, None)
         if fd is None:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+            # A job may have put a FIFO there, for which an open would wait.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(name, flags, dir_fd=self._directory)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                _close(fd)
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
             if len(self._open) >= _OPEN_FILES:
                 _close(self._open.pop(next(iter(self._open))))
         self._open[name] = fd

@@ -6,8 +6,10 @@ other, except that nothing can be sent while it is `handshaking`.
 """
 
 import os
+import re
 import socket
 import ssl
+import stat
 
 from rtot.config import SetupError
 from rtot.storage import FileSpan
@@ -59,10 +61,7 @@ class Tls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.set_alpn_protocols(["http/1.1"])
-        at, key = self._cert, self._key or self._cert
-        _look_for(b"-----BEGIN CERTIFICATE-----", self._cert, "certificate")
-        if b"ENCRYPTED" in _look_for(b"PRIVATE KEY-----", key, "private key"):
-            raise TlsError(f"{key}: the key is encrypted; want it without a password")
+        at = self._cert
         try:
             # Without a password here OpenSSL would ask for one on the terminal.
             context.load_cert_chain(self._cert, self._key, password="")
@@ -71,6 +70,7 @@ class Tls:
                 context.load_verify_locations(self._ca)
                 context.verify_mode = ssl.CERT_REQUIRED
         except OSError as error:
+            _explain(self._cert, self._key or self._cert)
             raise TlsError(f"{at}: {_failure(error)}") from error
         return context
 
@@ -132,16 +132,29 @@ class TlsSocket(ClientSocket):
         super().shut_down()
 
 
-def _look_for(mark: bytes, path: str, what: str) -> bytes:
-    """The file, which has the mark in it. Raises TlsError. OpenSSL's own texts name no file."""
+def _explain(cert: str, key: str) -> None:
+    """Raise TlsError if it can be seen what is wrong with the files. OpenSSL names no file."""
+    certs, keys = _read(cert), _read(key)
+    if certs is not None and b"CERTIFICATE-----" not in certs:
+        raise TlsError(f"{cert}: there is no certificate in it")
+    if keys is not None and b"PRIVATE KEY-----" not in keys:
+        raise TlsError(f"{key}: there is no private key in it")
+    if keys is not None and re.search(rb"BEGIN ENCRYPTED|Proc-Type: 4,ENCRYPTED", keys):
+        raise TlsError(f"{key}: the key is encrypted; want it without a password")
+
+
+def _read(path: str) -> bytes | None:
+    """A regular file; None for another one, such as a pipe. Raises TlsError."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST_FILE)
+        with open(path, "rb", opener=_open_at_once) as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return file.read(_LARGEST_FILE) if regular else None
     except OSError as error:
         raise TlsError(f"{path}: {reason(error)}") from error
-    if mark not in data:
-        raise TlsError(f"{path}: there is no {what} in it")
-    return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _beginning(pieces: list[bytes | FileSpan]) -> bytes:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -272,6 +273,16 @@ def test_rude_ends_leave_nothing(start: Start, certificates: Certificates) -> No
                 sock.sendall(outgoing.read()[:size])
     assert b"still here" in curl(rtot, certificates, "/ping")
     until(lambda: rtot.descriptors() == descriptors)
+
+
+def test_a_key_from_a_pipe(start: Start, certificates: Certificates, tmp_path: Path) -> None:
+    cert = certificates.issue("server.pem", "127.0.0.1", "localhost")
+    fifo = tmp_path / "key"
+    os.mkfifo(fifo)
+    feed = subprocess.Popen(["cp", str(cert), str(fifo)])
+    rtot = start(f"--tls-cert={cert}", f"--tls-key={fifo}")
+    assert feed.wait(30) == 0
+    assert "listening" in rtot.log
 
 
 def test_what_cannot_be_served_with(certificates: Certificates) -> None:

@@ -263,3 +263,14 @@ def test_the_beginning_of_a_script(spool: Spool, tmp_path: Path) -> None:
     os.symlink("/etc/passwd", spool.script_path(3))
     os.mkdir(spool.script_path(4))
     assert [spool.read_script(job_id, 9) for job_id in (3, 4)] == [b"", b""]
+
+
+def test_a_fifo_in_place_of_an_output_is_not_waited_for(spool: Spool) -> None:
+    file = spool.create("0.out")
+    file.append(b"told")
+    file.seal()
+    os.unlink(f"{spool.path}/0.out")
+    os.mkfifo(f"{spool.path}/0.out")
+    assert file.read(0, 4) == b""
+    with pytest.raises(OSError, match="file handle"):
+        file.fileno()
