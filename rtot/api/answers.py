@@ -37,13 +37,13 @@ class Reply(NamedTuple):
     """A response, and what the exchange has to know of it.
 
     `lease`: the job to be ended if the client goes away before it has all of the response.
-    `anonymous`: no secret was needed to get it. `source`: the job that the body reads from.
+    `anonymous`: no secret was needed to get it. `sources`: the jobs that the body reads from.
     """
 
     response: Response
     lease: int | None = None
     anonymous: bool = False
-    source: int | None = None
+    sources: tuple[int, ...] = ()
 
 
 class NeedBody(NamedTuple):
@@ -67,8 +67,8 @@ class Wait(Protocol):
     def changed(self, job_id: int) -> bool:
         """Whether the wait is over, now that the job has changed or is gone."""
 
-    def answer(self) -> Response | Reply:
-        """What is to be answered now."""
+    def answer(self) -> "Response | Reply | Wait":
+        """What is to be answered now, or what is to be waited for instead."""
 
 
 class Upload(NamedTuple):

@@ -6,7 +6,7 @@ The answer costs as much as has changed. `Rtot-Seq` is the number from which to 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rtot.api.answers import Answer, Ask
+from rtot.api.answers import Answer, Ask, Reply
 from rtot.api.listing import Listing, json_array, seq_header
 from rtot.api.parameters import FROM, UNTIL
 from rtot.api.streams import JsonBody
@@ -40,7 +40,7 @@ class Changes(NamedTuple):
     listing: Listing
     since: int
 
-    def answer(self) -> Response:
+    def answer(self) -> Response | Reply:
         """Jobs in order of their last change, and the ids that were deleted.
 
         It is the whole list if that is not known: too many deletions ago, or of another server.
@@ -48,7 +48,7 @@ class Changes(NamedTuple):
         listing, jobs = self.listing, self.listing.jobs
         deletions = jobs.changes.deletions_after(self.since)
         if deletions is None or self.since > jobs.changes.last:
-            return listing.answer(',"deleted":[],"whole":true')
+            return listing.respond(200, ',"deleted":[],"whole":true')
         last = jobs.changes.last
         chosen: Iterator[Job | None]
         if listing.limit is None:
@@ -96,24 +96,28 @@ class ChangesWait:
             return True
         found = numbers.after(self._seen, _MOST)
         self._seen = numbers.last
+        if listing.jobs.closing:
+            # There may be no other change.
+            return True
         # After so many the client is told how far it is, even if nothing matches.
         return len(found) == _MOST or any(map(listing.selection.matches, found))
 
-    def answer(self) -> Response:
+    def answer(self) -> Response | Reply:
         return self._changes.answer()
 
 
 def _changed(listing: Listing, since: int, last: int) -> Iterator[Job | None]:
     """The jobs that changed up to the number `last`, with a pause (None) between two looks."""
     while True:
-        page = listing.jobs.changes.after(since, _LOOK)
-        for job in page:
-            if job.change > last:
-                # It has changed again since the head was sent: the next answer tells of it.
+        # With their numbers, as they may change while the page is told.
+        page = [(job.change, job) for job in listing.jobs.changes.after(since, _LOOK)]
+        for number, job in page:
+            if number > last:
                 return
-            if listing.selection.matches(job):
+            since = number
+            # One that has changed again is in the next answer.
+            if job.change == number and listing.selection.matches(job):
                 yield job
-            since = job.change
         if len(page) < _LOOK:
             return
         yield None

@@ -44,7 +44,7 @@ def list_jobs(ask: Ask) -> Answer:
     if wait is not None and (pending := listing.pending()):
         deadline = ask.now.monotonic + wait
         until_all = query.get(UNTIL, "all") == "all"
-        listing = listing._replace(awaited=frozenset(pending))
+        listing = listing._replace(awaited=tuple(pending))
         return JobsWait(jobs, pending, deadline, listing.answer, until_all=until_all)
     return listing.answer()
 

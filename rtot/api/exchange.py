@@ -68,7 +68,8 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.ANSWERED: State.AWAITING_KEEP,
         Event.REFUSED: State.RESPONDING,
     },
-    State.WAITING: {Event.ANSWERED: State.AWAITING_KEEP},
+    # For one thing after the other.
+    State.WAITING: {Event.WAIT_BEGUN: State.WAITING, Event.ANSWERED: State.AWAITING_KEEP},
     State.FEEDING: {Event.ANSWERED: State.AWAITING_KEEP, Event.REFUSED: State.RESPONDING},
     # If what it reports cannot be made durable, another answer replaces it.
     State.AWAITING_KEEP: {Event.ANSWERED: State.AWAITING_KEEP, Event.BEGUN: State.RESPONDING},
@@ -143,9 +144,9 @@ class Exchange:
         match self._data:
             case None | NeedBody():
                 return ()
-            case Reply(source=source):
-                topic = self._http.topic if source is None else source
-                return () if topic is None else (topic,)
+            case Reply(sources=sources):
+                topic = self._http.topic
+                return (topic,) if topic is not None and not sources else sources
             case _Feed(upload=upload):
                 return (upload.job_id,)
             case wait:

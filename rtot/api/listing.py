@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rtot.api.answers import FAILED
+from rtot.api.answers import FAILED, Reply, Wait
 from rtot.api.job_json import UNREADABLE, render, stand_in
 from rtot.api.streams import JsonBody
 from rtot.http.errors import JSON_TYPE
@@ -22,8 +22,8 @@ _LOOK_OF_PAGE = 4096
 class Listing(NamedTuple):
     """One list that a client asked for: from the job `first` on, at most `limit` of them.
 
-    `fail`: the status is 424 if one of them, whatever the limit, has not succeeded, if one of
-    those that were `awaited` is gone, or if there is none.
+    `fail`: the status is 424 if one of them, whatever the limit, or of those that were `awaited`
+    has not succeeded or is gone, and if there is none.
     """
 
     request: Request
@@ -34,7 +34,7 @@ class Listing(NamedTuple):
     limit: int | None
     headers: Headers
     fail: bool = False
-    awaited: frozenset[int] = frozenset()
+    awaited: tuple[int, ...] = ()
 
     def pending(self) -> set[int]:
         """The jobs that are not complete yet."""
@@ -44,7 +44,11 @@ class Listing(NamedTuple):
             if job.id >= self.first and self.selection.matches(job)
         }
 
-    def answer(self, more: str = "") -> Response:
+    def answer(self) -> Response | Reply | Wait:
+        """The list as it is now, once it is judged if that is asked for."""
+        return Judgement(self).answer() if self.fail else self.respond(200)
+
+    def respond(self, status: int, more: str = "") -> Response | Reply:
         """The list as it is now, and `more` JSON. A page that is not the last links to the next."""
         headers = (JSON_TYPE, seq_header(self.jobs.changes.last), *self.headers)
         chosen: Iterator[Job | None]
@@ -58,19 +62,44 @@ class Listing(NamedTuple):
                 headers = (*headers, ("Link", link))
             chosen = iter(page.jobs)
         pieces = json_array(chosen, self.fields, self.jobs, more)
-        return Response(self._status(), headers, JsonBody(pieces))
+        # What was waited for is kept until it is told.
+        return Reply(Response(status, headers, JsonBody(pieces)), sources=self.awaited)
 
-    def _status(self) -> int:
-        if not self.fail:
-            return 200
-        if any(self.jobs.get(job_id) is None for job_id in self.awaited):
-            return FAILED
-        found = False
-        for job in iter_matching(self.jobs, self.selection, self.first):
-            found = True
-            if not job.succeeded:
-                return FAILED
-        return 200 if found else FAILED
+
+class Judgement:
+    """Whether all jobs of a list have succeeded. A look takes one step, and waits for the next."""
+
+    __slots__ = ("_at", "_found", "_listing", "deadline", "lease", "topics")
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._at: int | None = listing.first
+        self._found = bool(listing.awaited)
+        self.topics = listing.awaited
+        # At once, in the next turn.
+        self.deadline = 0.0
+        self.lease: int | None = None
+
+    def changed(self, topic: int) -> bool:
+        return False
+
+    def answer(self) -> Response | Reply | Wait:
+        jobs, selection = self._listing.jobs, self._listing.selection
+        if self._at == self._listing.first and not all(map(self._succeeded, self.topics)):
+            return self._listing.respond(FAILED)
+        if self._at is not None:
+            page = jobs.page(selection, self._at, _LOOK_OF_PAGE, _LOOK_OF_PAGE)
+            if not all(job.succeeded for job in page.jobs):
+                return self._listing.respond(FAILED)
+            self._found = self._found or bool(page.jobs)
+            self._at = page.next
+        if self._at is not None:
+            return self
+        return self._listing.respond(200 if self._found else FAILED)
+
+    def _succeeded(self, job_id: int) -> bool:
+        job = self._listing.jobs.get(job_id)
+        return job is not None and job.succeeded
 
 
 def seq_header(number: int) -> Header:
@@ -147,6 +176,6 @@ def _next_page(request: Request, first: int) -> str:
     rest = [
         part
         for part in request.query.split("&")
-        if part and unquote(part.partition("=")[0]) not in ("from", "wait", "until")
+        if part and unquote(part.partition("=")[0]) not in ("from", "wait", "until", "since")
     ]
     return quote("/jobs?" + "&".join([*rest, f"from={first}"]), safe="/?&=%+,*.-_~:;@!$'()")

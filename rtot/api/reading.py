@@ -85,7 +85,7 @@ def show_job(
         ),
         JsonBody(_large(job, fields, jobs)) if text is None else f'{{"jobs":[{text}]}}\n'.encode(),
     )
-    return response if text is not None else Reply(response, source=job.id)
+    return response if text is not None else Reply(response, sources=(job.id,))
 
 
 def _large(job: Job, fields: tuple[str, ...], jobs: JobTable) -> Iterator[bytes]:
@@ -129,7 +129,7 @@ def _output(ask: Ask, stream: Stream) -> Answer:
         leased = job.id if lease and not job.over else None
         # The status passes where a body that breaks off does not: through proxies, and in HEAD.
         status = FAILED if fail and job.over and not job.succeeded else 200
-        return Reply(Response(status, headers, body), leased, source=job.id)
+        return Reply(Response(status, headers, body), leased, sources=(job.id,))
     failed = fail and not job.succeeded
     try:
         # A Range is for GET alone (RFC 9110, 14.2).
@@ -139,12 +139,12 @@ def _output(ask: Ask, stream: Stream) -> Answer:
         raise RefusalError(unsatisfiable(size, *ended)) from None
     if wanted is None:
         all_of_it = OutputBody(ask.jobs, job, stream, offset, size)
-        return Reply(Response(FAILED if failed else 200, headers, all_of_it), source=job.id)
+        return Reply(Response(FAILED if failed else 200, headers, all_of_it), sources=(job.id,))
     start, end = wanted
     total = str(size) if job.over else "*"
     headers = (*headers, ("Content-Range", f"bytes {start}-{end - 1}/{total}"))
     part = OutputBody(ask.jobs, job, stream, start, end)
-    return Reply(Response(206, headers, part), source=job.id)
+    return Reply(Response(206, headers, part), sources=(job.id,))
 
 
 def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
@@ -167,7 +167,7 @@ def get_events(ask: Ask) -> Answer:
     if position.out > job.output.out_size or position.err > job.output.err_size:
         message = "Last-Event-ID: this job has had no such event"
         raise RefusalError(error(400, "invalid header", message))
-    if position.told == Told.COMPLETE and position.out == job.output.out_size:
+    if position.told & Told.COMPLETE and position.out == job.output.out_size:
         # A 204 tells an EventSource not to reconnect.
         return no_content()
     from rtot.http.lists import quality
@@ -178,7 +178,7 @@ def get_events(ask: Ask) -> Answer:
     kind = "application/x-ndjson" if ndjson else "text/event-stream"
     body = EventsBody(ask.jobs, job, position, follow=follow, sse=not ndjson)
     ended = (*_exit_header(job), *dropped_header(job, Stream))
-    return Reply(Response(200, (("Content-Type", kind), *ended), body), source=job.id)
+    return Reply(Response(200, (("Content-Type", kind), *ended), body), sources=(job.id,))
 
 
 def parse_job_id(text: str) -> int:

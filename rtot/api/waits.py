@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from signal import Signals
 
-from rtot.api.answers import Ask, Reply, json
+from rtot.api.answers import Ask, Reply, Wait, json
 from rtot.api.job_json import receipt
 from rtot.api.parameters import WAIT
 from rtot.http.messages import Headers, Response
@@ -22,7 +22,7 @@ class JobsWait:
         jobs: JobTable,
         job_ids: set[int],
         deadline: float,
-        answer: Callable[[], Response | Reply],
+        answer: Callable[[], Response | Reply | Wait],
         *,
         until_all: bool = True,
         lease: int | None = None,
@@ -42,7 +42,7 @@ class JobsWait:
         self._waiting.discard(job_id)
         return not self._until_all or not self._waiting
 
-    def answer(self) -> Response | Reply:
+    def answer(self) -> Response | Reply | Wait:
         return self._answer()
 
 

@@ -93,7 +93,8 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
     settings = _settings(options)
     started = read_clock()
     authenticator = Authenticator(secrets)
-    jobs = JobTable(settings, spool, MemoryArchive())
+    # Microseconds since the epoch: more than any server before this one has counted.
+    jobs = JobTable(settings, spool, MemoryArchive(), started.wall // 1000)
     server = Server(
         settings,
         signals,

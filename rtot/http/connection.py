@@ -98,11 +98,12 @@ _PATIENCE: dict[State, Callable[[Settings], float]] = {
     State.BODY: lambda settings: settings.body_timeout,
     State.STREAMING: lambda settings: settings.body_timeout,
     State.RESPONDING: lambda settings: settings.send_timeout,
-    State.BREAKING: lambda settings: settings.send_timeout,
+    State.BREAKING: lambda settings: min(settings.send_timeout, _LONGEST_BREAKING),
     State.LINGERING: lambda settings: settings.linger_timeout,
 }
 # Even where a body may take as long as it likes: what arrives here is discarded.
 _LONGEST_LINGER = 20.0
+_LONGEST_BREAKING = 30.0
 _REFUSAL_HEADERS = {405: (("Allow", "GET, HEAD, POST, DELETE"),), 503: (RETRY,)}
 # Membership in a prepared set costs half of looking members up on the Enum.
 _BETWEEN = frozenset({State.FRESH, State.IDLE})
@@ -118,9 +119,8 @@ class HttpConnection:
     The owner's duty: give it what arrives (`receive_data`, with empty data for the end),
     ask for requests (`next_request`), answer each (`read_body`, `stream_body` or `respond`),
     then pull bytes (`data_to_send`) and tell what was taken (`sent`), until it is CLOSED.
-    When LINGERING, shut the sending side of the socket down. When BREAKING, `close` as soon as
-    the peer has acknowledged what was sent, at the latest at `deadline`; in all other states
-    call `expire` then.
+    When LINGERING, shut the sending side of the socket down. At `deadline` call `expire`. When
+    BREAKING, `close` as soon as the peer has acknowledged what was sent, or at `deadline`.
     """
 
     __slots__ = (
@@ -325,6 +325,8 @@ class HttpConnection:
     def wind_down(self, now: Now) -> None:
         """Finish the response under way, then close."""
         self._closing = True
+        if self._state is State.BREAKING:
+            self.shorten_deadline(now)
         if self._state in _BETWEEN and not self._reader.held:
             self.close(now)
 

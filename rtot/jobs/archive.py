@@ -6,7 +6,7 @@ match a selection. It never returns all jobs at once: there may be a million.
 
 import bisect
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from rtot.jobs.job import Job
@@ -44,8 +44,18 @@ class Archive(Protocol):
     def by_key(self, key: str) -> Job | None:
         """The job that was submitted under that idempotency key."""
 
-    def oldest(self, but: Container[int]) -> tuple[int, float] | None:
-        """The job that was added first, and when. Those that are in `but` do not count."""
+    def oldest(self) -> tuple[int, float] | None:
+        """The job that was added first, and when. Those that are spared do not count."""
+
+    def spare(self, job_id: int) -> None:
+        """Pass over the job, which is the oldest, from now on."""
+
+    def unspare(self, job_id: int) -> None:
+        """It counts again, as the oldest, if it is there and was spared."""
+
+    @property
+    def spared(self) -> int:
+        """How many are spared."""
 
     def remove(self, job: Job) -> None:
         """Forget the job, and remove its output."""
@@ -167,7 +177,7 @@ def merge(one: Page, other: Page, limit: int) -> Page:
 class MemoryArchive:
     """An Archive that lasts as long as the process."""
 
-    __slots__ = ("_added", "_by_change", "_jobs", "_keys", "_passed", "_times")
+    __slots__ = ("_added", "_by_change", "_jobs", "_keys", "_spared", "_times")
 
     def __init__(self) -> None:
         self._jobs = JobsById()
@@ -176,8 +186,7 @@ class MemoryArchive:
         # The ids that were added, and when; including jobs that were removed since.
         self._added: deque[int] = deque()
         self._times: deque[float] = deque()
-        # Those that did not count when the oldest was asked for, and are still there.
-        self._passed: dict[int, float] = {}
+        self._spared: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -202,15 +211,24 @@ class MemoryArchive:
     def by_key(self, key: str) -> Job | None:
         return self._keys.get(key)
 
-    def oldest(self, but: Container[int]) -> tuple[int, float] | None:
+    def oldest(self) -> tuple[int, float] | None:
         self._drop_removed()
-        while self._added and self._added[0] in but:
-            self._passed[self._added.popleft()] = self._times.popleft()
-            self._drop_removed()
-        for job_id, time in self._passed.items():
-            if job_id not in but:
-                return job_id, time
         return (self._added[0], self._times[0]) if self._added else None
+
+    def spare(self, job_id: int) -> None:
+        assert self._added[0] == job_id
+        self._added.popleft()
+        self._spared[job_id] = self._times.popleft()
+
+    def unspare(self, job_id: int) -> None:
+        time = self._spared.pop(job_id, None)
+        if time is not None:
+            self._added.appendleft(job_id)
+            self._times.appendleft(time)
+
+    @property
+    def spared(self) -> int:
+        return len(self._spared)
 
     def remove(self, job: Job) -> None:
         self._jobs.remove(job.id)
@@ -218,7 +236,7 @@ class MemoryArchive:
             del self._keys[job.key]
         job.output.remove()
         self._by_change.sweep(len(self._jobs), self._jobs.get)
-        self._passed.pop(job.id, None)
+        self._spared.pop(job.id, None)
         self._drop_removed()
         if len(self._added) > 64 + 2 * len(self._jobs):
             kept = [(i, t) for i, t in zip(self._added, self._times, strict=True) if self.get(i)]

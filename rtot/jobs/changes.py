@@ -1,6 +1,7 @@
 """Changes have numbers: every change of a state that clients see, and every deletion.
 
-There is one counter. A client that has seen everything up to a number asks for what came after
+There is one counter. It begins where no earlier server has been, so that a number of another
+server is seen to be one. A client that has seen everything up to a number asks for what came after
 it. That costs as much as has changed, however many jobs there are.
 """
 
@@ -20,13 +21,14 @@ class Changes:
 
     __slots__ = ("_alive", "_archive", "_by_change", "_deletions", "last")
 
-    def __init__(self, alive: JobsById, archive: Archive) -> None:
+    def __init__(self, alive: JobsById, archive: Archive, first: int) -> None:
+        """All numbers are above `first`."""
         self._alive = alive
         self._archive = archive
         # Of the jobs that are alive.
         self._by_change = ByChange()
-        self._deletions = Deletions()
-        self.last = 0
+        self._deletions = Deletions(first)
+        self.last = first
         """The number that was given last."""
 
     def changed(self, job: Job) -> None:
@@ -60,11 +62,11 @@ class Deletions:
 
     __slots__ = ("_forgotten", "_ids", "_numbers")
 
-    def __init__(self) -> None:
+    def __init__(self, first: int) -> None:
         self._numbers: deque[int] = deque()
         self._ids: deque[int] = deque()
-        # The newest deletion that is not remembered.
-        self._forgotten = 0
+        # The newest deletion that is not remembered, or the end of what is known of other servers.
+        self._forgotten = first
 
     def add(self, number: int, job_id: int) -> None:
         """The job was deleted."""

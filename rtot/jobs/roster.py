@@ -16,12 +16,12 @@ class Roster:
 
     __slots__ = ("_alive", "_archive", "_forgotten", "_keys", "changes")
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, first_change: int) -> None:
         self._archive = archive
         self._alive = JobsById()
         self._forgotten: dict[int, Job] = {}
         self._keys = Keys(archive)
-        self.changes = Changes(self._alive, archive)
+        self.changes = Changes(self._alive, archive, first_change)
 
     def __len__(self) -> int:
         """How many jobs clients see."""

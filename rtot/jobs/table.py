@@ -6,7 +6,7 @@ done is returned as commands, which are data (`Signal`, `Survey`, …). The time
 event of a job that was forgotten is not an error: it may arrive after a DELETE.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from signal import Signals
 
 from rtot.clock import Now
@@ -57,10 +57,12 @@ class JobTable:
     answers, and start the job that was chosen.
     """
 
-    def __init__(self, settings: Settings, storage: Storage, archive: Archive) -> None:
+    def __init__(
+        self, settings: Settings, storage: Storage, archive: Archive, first_change: int = 0
+    ) -> None:
         self._settings = settings
         self._storage = storage
-        self._roster = Roster(archive)
+        self._roster = Roster(archive, first_change)
         self.changes = self._roster.changes
         """The numbers of changes."""
         self._queue = Queue(settings)
@@ -130,10 +132,7 @@ class JobTable:
         return self._storage.script_path(job.id)
 
     def replayed(self, key: str, fingerprint: int) -> Job | None:
-        """The job that was submitted under that key, None where there is none.
-
-        Raises KeyConflictError where it was submitted by another request.
-        """
+        """The job that was submitted under that key; as Keys.find."""
         return self._roster.by_key(key, fingerprint)
 
     def forget(self, job: Job, now: Now, *, tree: bool = True) -> None:
@@ -179,13 +178,13 @@ class JobTable:
         if self._closing:
             return
         self._closing = True
+        self._outbox.changed(ANY_JOB)
         for job in self._roster.alive():
             if job.state in UNSTARTED:
                 job.reason = Reason.KILLED
                 self._transition(job, Event.CANCELLED, now)
             else:
-                # Another stop may be under way: one that only delivers a signal, or one with
-                # more grace than the server has left.
+                # A stop that is under way may only deliver a signal, or have more grace.
                 job.reason = job.reason or Reason.KILLED
                 self._stop(job, Signals.SIGTERM, self._settings.grace, Scope.TREE, now)
 
@@ -297,8 +296,10 @@ class JobTable:
         for job_id in self._endings.expire(now.monotonic):
             self._stopped(job_id)
 
-    def retire(self, now: Now, watched: Container[int]) -> None:
-        """Forget the jobs that are not to be kept, but for those that a client still watches."""
+    def retire(self, now: Now, watched: Container[int], unwatched: Iterable[int] = ()) -> None:
+        """Forget jobs that are not to be kept, unless they are `watched`, and not `unwatched`."""
+        for job_id in unwatched:
+            self._retention.unwatched(job_id)
         while (job := self._retention.overdue(now.monotonic, watched)) is not None:
             self.forget(job, now)
 

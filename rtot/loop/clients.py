@@ -6,7 +6,6 @@ sockets, and for what, it is to look.
 """
 
 import selectors
-from collections.abc import Container
 
 from rtot.api.exchange import Record, next_exchange
 from rtot.api.exchange import State as Phase
@@ -18,6 +17,7 @@ from rtot.http.connection import HttpConnection, State
 from rtot.http.errors import RETRY, error
 from rtot.jobs.table import JobTable
 from rtot.loop.client import Client
+from rtot.loop.watchers import Watchers
 from rtot.system.listeners import Listener
 from rtot.system.log import Log
 
@@ -64,7 +64,7 @@ class Clients:
         self._idle: dict[Client, None] = {}
         # Clients that need attention in this turn. Those that `flush` adds have the next turn.
         self._active: dict[Client, None] = {}
-        self._watchers: dict[int, set[Client]] = {}
+        self.watchers = Watchers()
         self._deadlines: Deadlines[Client] = Deadlines()
         self._handshakes = 0
 
@@ -75,11 +75,6 @@ class Clients:
     def has_work(self) -> bool:
         """Whether some client needs attention in the next turn at once."""
         return bool(self._active)
-
-    @property
-    def watched(self) -> Container[int]:
-        """The jobs that some client waits for, or reads."""
-        return self._watchers.keys()
 
     def next_deadline(self) -> float | None:
         """When `expire` will next have something to do (monotonic)."""
@@ -173,7 +168,7 @@ class Clients:
     def wake(self, changes: set[int], now: Now) -> None:
         """Tell those who wait for one of these jobs that it has changed."""
         for job_id in changes:
-            for client in list(self._watchers.get(job_id, ())):
+            for client in self.watchers.of(job_id):
                 try:
                     self._wake(client, job_id, now)
                 except Exception as failure:
@@ -246,7 +241,7 @@ class Clients:
         if client.exchange is not None:
             client.exchange.advance(now)
             # The wait may be over in this very turn.
-            self._watch(client, client.exchange.topics)
+            self.watchers.watch(client, client.exchange.topics)
 
     def _wake(self, client: Client, job_id: int, now: Now) -> None:
         exchange = client.exchange
@@ -295,7 +290,7 @@ class Clients:
             if exchange.state is Phase.RESPONDING and state is not State.RESPONDING:
                 self._log_answer(client.peer, exchange.complete(now), now)
                 client.exchange = exchange = None
-            self._watch(client, () if exchange is None else exchange.topics)
+            self.watchers.watch(client, () if exchange is None else exchange.topics)
         if state is State.BREAKING:
             self._break_off(client, now)
             return
@@ -339,20 +334,6 @@ class Clients:
             return
         self._deadlines.set(client, min(now.monotonic + _ACKNOWLEDGED, deadline))
 
-    def _watch(self, client: Client, topics: tuple[int, ...]) -> None:
-        """Let the client be woken when one of these jobs changes, and by no other."""
-        # Thousands may be waited for: not each of them is to be compared in every turn.
-        if topics is client.topics or topics == client.topics:
-            return
-        for job_id in client.topics:
-            watchers = self._watchers[job_id]
-            watchers.discard(client)
-            if not watchers:
-                del self._watchers[job_id]
-        client.topics = topics
-        for job_id in topics:
-            self._watchers.setdefault(job_id, set()).add(client)
-
     def _drop(self, client: Client, now: Now) -> None:
         """Close the client's socket and forget it."""
         if client not in self._clients:
@@ -364,7 +345,7 @@ class Clients:
         client.set_interest(self._selector, 0)
         client.http.close(now)
         client.socket.reset() if client.http.broke_off else client.socket.close()
-        self._watch(client, ())
+        self.watchers.watch(client, ())
         exchange, client.exchange = client.exchange, None
         if exchange is not None:
             self._log_answer(client.peer, exchange.lost(now), now)

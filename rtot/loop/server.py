@@ -114,7 +114,8 @@ class Server:
             self._keep()
             # The log tells how long an answer took, this turn's work included.
             self._clients.flush(read_clock())
-            self._jobs.retire(now, self._clients.watched)
+            watchers = self._clients.watchers
+            self._jobs.retire(now, watchers, watchers.take_unwatched())
         finally:
             # Even after a bug above, or the job would stay STARTING for ever.
             if job is not None:

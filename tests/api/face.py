@@ -68,6 +68,13 @@ class Face:
         return job
 
 
+def answered(answer: object) -> Response:
+    """The response of a wait that is over."""
+    response = answer.response if isinstance(answer, Reply) else answer
+    assert isinstance(response, Response)
+    return response
+
+
 def pull(body: Body) -> tuple[bytes, End | None]:
     """All that there is of a body, and its end if it has come."""
     data = b""

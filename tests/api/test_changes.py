@@ -1,13 +1,18 @@
 """GET /jobs?since=N: what has changed, what was deleted, and from where to ask next."""
 
+import json
+
 import pytest
 
+from rtot.api.answers import Reply
 from rtot.api.changes import ChangesWait
 from rtot.api.waits import JobsWait
 from rtot.http.messages import Response
 from rtot.jobs import changes
+from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.changes import ANY_JOB
-from tests.api.face import Face, header, value
+from rtot.jobs.table import JobTable
+from tests.api.face import Face, header, pull, value
 from tests.world import at
 
 
@@ -16,7 +21,8 @@ def asked(face: Face, query: str) -> tuple[list[int], list[int], int]:
     return told(face.ask("GET", f"/jobs?fields=&{query}"))
 
 
-def told(answer: Response) -> tuple[list[int], list[int], int]:
+def told(answer: Response | Reply) -> tuple[list[int], list[int], int]:
+    answer = answer.response if isinstance(answer, Reply) else answer
     assert answer.status == 200
     found = value(answer)
     assert found.keys() == {"jobs", "deleted"}
@@ -152,3 +158,45 @@ def test_without_since_it_is_the_list(face: Face) -> None:
     face.run()
     assert value(face.ask("GET", "/jobs")).keys() == {"jobs"}
     assert isinstance(face.answer("GET", "/jobs?wait=1"), JobsWait)
+
+
+def test_one_that_changes_while_its_page_is_told_hides_no_other(face: Face) -> None:
+    for _ in range(40):
+        face.submit()
+    answer = face.ask("GET", "/jobs?since=0&fields=")
+    assert not isinstance(answer.body, bytes)
+    data = answer.body.pull(1)
+    assert isinstance(data, bytes)
+    face.ask("POST", "/jobs/30/kill")
+    rest, _ = pull(answer.body)
+    first = [job["id"] for job in json.loads(data + rest)["jobs"]]
+    assert first == [i for i in range(40) if i != 30]
+    assert asked(face, f"since={header(answer, 'Rtot-Seq')}") == ([30], [], 41)
+
+
+def test_a_number_of_an_earlier_server_is_seen_to_be_one(face: Face) -> None:
+    jobs = JobTable(face.settings, face.disk, MemoryArchive(), 1_000_000)
+    face.handler.jobs = jobs
+    jobs.submit(b"echo", face.now)
+    for since in ("0", "6", "999999"):
+        answer = face.ask("GET", f"/jobs?since={since}")
+        assert header(answer, "Rtot-Seq") == "1000001"
+        assert value(answer)["whole"]
+    assert asked(face, "since=1000000") == ([0], [], 1_000_001)
+
+
+def test_a_page_of_the_whole_list_goes_on_as_a_list(face: Face) -> None:
+    face.complete()
+    face.complete()
+    answer = face.ask("GET", "/jobs?since=99&limit=1")
+    assert value(answer)["whole"]
+    assert header(answer, "Link") == '</jobs?limit=1&from=1>; rel="next"'
+
+
+def test_a_wait_ends_with_the_server(face: Face) -> None:
+    wait = face.answer("GET", "/jobs?since=0&wait=1h")
+    assert isinstance(wait, ChangesWait)
+    face.jobs.shut_down(face.now)
+    assert face.jobs.take_changes() == {ANY_JOB}
+    assert wait.changed(ANY_JOB)
+    assert asked(face, "since=0&wait=1h") == ([], [], 0)

@@ -23,7 +23,7 @@ TABLE = drawn(
               BODY_NEEDED   WAIT_BEGUN UPLOAD_BEGUN ANSWERED      BEGUN      REFUSED    SENT LOST
 ASKED         AWAITING_BODY WAITING    FEEDING      AWAITING_KEEP -          RESPONDING -    OVER
 AWAITING_BODY -             WAITING    -            AWAITING_KEEP -          RESPONDING -    OVER
-WAITING       -             -          -            AWAITING_KEEP -          -          -    OVER
+WAITING       -             WAITING    -            AWAITING_KEEP -          -          -    OVER
 FEEDING       -             -          -            AWAITING_KEEP -          RESPONDING -    OVER
 AWAITING_KEEP -             -          -            AWAITING_KEEP RESPONDING -          -    OVER
 RESPONDING    -             -          -            -             -          -          OVER OVER

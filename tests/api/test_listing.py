@@ -5,11 +5,13 @@ import json
 import pytest
 
 from rtot.api import job_json
+from rtot.api.answers import Reply
+from rtot.api.listing import Judgement
 from rtot.api.waits import JobsWait
-from rtot.http.messages import End, Response
+from rtot.http.messages import End
 from rtot.jobs.commands import ReportBug
 from rtot.jobs.job import Job
-from tests.api.face import TIME, Face, header, pull, value
+from tests.api.face import TIME, Face, answered, header, pull, value
 
 
 def test_no_jobs(face: Face) -> None:
@@ -29,8 +31,7 @@ def test_wait_for_a_set(face: Face, until: str, wakes: int) -> None:
     assert wait.changed(0) == (wakes == 1)
     face.world.end(1, 0, face.now)
     assert wait.changed(1)
-    answer = wait.answer()
-    assert isinstance(answer, Response)
+    answer = answered(wait.answer())
     assert [j["id"] for j in value(answer)["jobs"]] == [0, 1]
     assert face.ask("GET", f"/jobs?label=x&wait=5&until={until}").status == 200
 
@@ -273,8 +274,7 @@ def test_fail_on_a_set(face: Face) -> None:
     for last, status in ((False, 424), (True, 200)):
         if last:
             face.world.end(1, 0, face.now)
-        answer = wait.answer()
-        assert isinstance(answer, Response)
+        answer = answered(wait.answer())
         assert answer.status == status
         assert [j["id"] for j in value(answer)["jobs"]] == [0, 1]
     face.world.end(2, 256, face.now)
@@ -301,8 +301,7 @@ def test_fail_on_a_job_that_was_deleted_while_it_was_waited_for(face: Face) -> N
     face.ask("DELETE", "/jobs/1")
     assert not wait.changed(0)
     assert wait.changed(1)
-    answer = wait.answer()
-    assert isinstance(answer, Response)
+    answer = answered(wait.answer())
     assert [j["id"] for j in value(answer)["jobs"]] == [0]
     assert answer.status == 424
 
@@ -310,3 +309,40 @@ def test_fail_on_a_job_that_was_deleted_while_it_was_waited_for(face: Face) -> N
 @pytest.mark.parametrize("query", ["fail&since=0", "fail&wait=1&until=any"])
 def test_fail_needs_all_jobs_of_a_list(face: Face, query: str) -> None:
     assert face.ask("GET", f"/jobs?{query}").status == 400
+
+
+@pytest.mark.parametrize(("last", "status"), [(0, 200), (256, 424)])
+def test_a_long_list_is_judged_step_by_step(face: Face, last: int, status: int) -> None:
+    for _ in range(9000):
+        face.complete()
+    face.complete(status=last)
+    answer = face.answer("GET", "/jobs?fail&fields=")
+    steps = 0
+    while isinstance(answer, Judgement):
+        assert (answer.deadline, answer.topics, answer.changed(0)) == (0.0, (), False)
+        answer = answer.answer()
+        steps += 1
+    assert steps == 2
+    assert answered(answer).status == status
+
+
+@pytest.mark.parametrize("status", [0, 256])
+def test_jobs_that_left_the_selection_while_they_were_waited_for_count(
+    face: Face, status: int
+) -> None:
+    face.run()
+    wait = face.answer("GET", "/jobs?state=running&wait=9&fail")
+    assert isinstance(wait, JobsWait)
+    face.world.end(0, status, face.now)
+    assert wait.changed(0)
+    assert answered(wait.answer()).status == (424 if status else 200)
+
+
+def test_what_was_waited_for_is_kept_until_it_is_told(face: Face) -> None:
+    face.run()
+    face.run()
+    wait = face.answer("GET", "/jobs?wait=9")
+    assert isinstance(wait, JobsWait)
+    reply = wait.answer()
+    assert isinstance(reply, Reply)
+    assert sorted(reply.sources) == [0, 1]

@@ -354,7 +354,7 @@ def test_fail_through_nginx_as_it_comes(rtot: Rtot, tmp_path: Path) -> None:
     with subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL) as nginx:
         try:
             url = f"http://127.0.0.1:{port}/jobs"
-            command = ["curl", "-sS", "-f", "-H", AUTHORIZATION]
+            command = ["curl", "-sS", "--fail-with-body", "-H", AUTHORIZATION]
 
             def curl(*words: str) -> tuple[int, bytes]:
                 done = subprocess.run([*command, *words], capture_output=True, check=False)
@@ -373,3 +373,27 @@ def test_fail_through_nginx_as_it_comes(rtot: Rtot, tmp_path: Path) -> None:
                     assert len(data) > 2_000_000 - (8192 if status else 1)
         finally:
             nginx.terminate()
+
+
+def test_who_waits_for_changes_does_not_hold_up_the_end(rtot: Rtot) -> None:
+    with rtot.ask("GET", "/jobs?since=99999999999999&wait=1h&fields=") as whole:
+        assert b'"whole":true' in whole.makefile("rb").read()
+    seq = rtot.curl("/jobs", "-o", "/dev/null", "-w", "%header{rtot-seq}").decode()
+    with rtot.ask("GET", f"/jobs?since={seq}&wait=1h") as waiting:
+        until(
+            lambda: len(os.listdir(f"/proc/{rtot.pid}/fd")) > 0 and rtot.json("/jobs") is not None
+        )
+        began = time.monotonic()
+        assert rtot.end() == 0
+        assert time.monotonic() - began < 5
+        assert b'"deleted":[]' in waiting.makefile("rb").read()
+
+
+def test_a_wait_for_many_jobs_is_told_of_all_of_them(start: Start) -> None:
+    rtot = start("--keep=2")
+    for _ in range(20):
+        rtot.submit(b"sleep 0.5; head -c 100000 /dev/zero | tr '\\0' x", "label=many&fields=")
+    answer = rtot.curl("/jobs?label=many&wait=30&fail&fields=out", "-w", "%{http_code}")
+    assert answer.endswith(b"200")
+    assert answer.count(b'"href"') == 20
+    assert len(rtot.json("/jobs?fields=")["jobs"]) <= 2

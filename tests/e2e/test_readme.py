@@ -221,7 +221,7 @@ def test_the_unit_is_a_good_one(tmp_path: Path) -> None:
 
 def test_every_event_is_in_the_readme() -> None:
     section = README.partition("### Output and events")[2].partition("\n### ")[0]
-    names = {told.name.lower() for told in Told if told} | {s.name.lower() for s in Stream}
+    names = {str(member.name).lower() for kind in (Told, Stream) for member in kind}
     assert {name for name in names if f"`{name}`" not in section} == set()
 
 

@@ -815,3 +815,14 @@ def test_the_next_response_is_not_taken_for_the_one_that_broke_off() -> None:
     line.respond(Response(200, (), Script(b"a", BROKEN)), at(1))
     line.sent(sum(map(len, line.data_to_send(at(1)))), at(1))
     assert line.state is State.LINGERING
+
+
+def test_the_end_of_the_server_does_not_wait_for_who_does_not_read() -> None:
+    line = HttpConnection(Settings(send_timeout=math.inf), at(0))
+    line.receive_data(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", at(1))
+    assert line.next_request(at(1)) is not None
+    line.respond(Response(200, (), Script(b"some", BROKEN)), at(1))
+    line.sent(sum(map(len, line.data_to_send(at(1)))), at(1))
+    assert (line.state, line.deadline) == (State.BREAKING, 31.0)
+    line.wind_down(at(2))
+    assert line.deadline == 4.0

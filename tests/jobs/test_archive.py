@@ -87,19 +87,19 @@ def test_an_archive_knows_keys_and_forgets_all() -> None:
     assert archive.by_key("other") is None
     archive.remove(kept)
     assert archive.by_key("k") is archive.get(3) is None
-    assert (len(archive), archive.oldest(()), disk.files) == (0, None, {})
+    assert (len(archive), archive.oldest(), disk.files) == (0, None, {})
 
 
 def test_the_oldest_is_the_one_that_was_added_first() -> None:
     archive = MemoryArchive()
     for number, time in ((7, 1.0), (2, 2.0), (5, 3.0), (1, 4.0)):
         archive.add(job(number), time)
-    assert archive.oldest(()) == (7, 1.0)
+    assert archive.oldest() == (7, 1.0)
     for number, oldest in ((2, (7, 1.0)), (7, (5, 3.0)), (5, (1, 4.0)), (1, None)):
         found = archive.get(number)
         assert found is not None
         archive.remove(found)
-        assert archive.oldest(()) == oldest
+        assert archive.oldest() == oldest
 
 
 def test_retention_of_a_number() -> None:
@@ -139,7 +139,7 @@ def test_what_is_watched_is_spared_and_does_not_count() -> None:
         archive.add(job(number), float(number))
     watched = {1, 2}
     assert retention.overdue(9.0, watched) is None
-    assert archive.oldest({1, 2}) == (3, 3.0)
+    assert (archive.oldest(), archive.spared) == ((3, 3.0), 2)
     archive.add(job(4), 4.0)
     found = retention.overdue(9.0, watched)
     assert found is not None
@@ -150,12 +150,27 @@ def test_what_is_watched_is_spared_and_does_not_count() -> None:
     found = archive.get(1)
     assert found is not None
     archive.remove(found)
-    found = retention.overdue(9.0, {7})
+    for number in (1, 2, 77):
+        retention.unwatched(number)
+    found = retention.overdue(9.0, ())
     assert found is not None
     assert found is archive.get(2)
     archive.remove(found)
     assert retention.overdue(9.0, ()) is None
-    assert (len(archive), archive.oldest(())) == (1, (4, 4.0))
+    assert (len(archive), archive.oldest(), archive.spared) == (1, (4, 4.0), 0)
+
+
+def test_one_that_was_spared_is_kept_if_there_is_room_again() -> None:
+    archive = MemoryArchive()
+    retention = Retention(Settings(keep=1), archive)
+    for number in (1, 2):
+        archive.add(job(number), float(number))
+    assert retention.overdue(9.0, {1}) is None
+    archive.remove(job(2))
+    retention.unwatched(1)
+    assert retention.overdue(9.0, ()) is None
+    archive.add(job(3), 3.0)
+    assert retention.overdue(9.0, ()) is archive.get(1)
 
 
 def test_an_age_that_is_over_for_one_that_is_watched() -> None:
@@ -165,6 +180,8 @@ def test_an_age_that_is_over_for_one_that_is_watched() -> None:
     assert retention.next_deadline() == 1.0
     assert retention.overdue(1.0, {1}) is None
     assert retention.next_deadline() is None
+    retention.unwatched(1)
+    assert retention.next_deadline() == 1.0
     assert retention.overdue(1.0, ()) is archive.get(1)
 
 
@@ -176,7 +193,7 @@ def test_the_order_of_age_stays_small() -> None:
         archive.remove(job(number))
     assert len(archive._added) == len(archive._times) <= 67
     assert len(archive._by_change) <= 70
-    assert archive.oldest(()) == (0, 0.0)
+    assert archive.oldest() == (0, 0.0)
 
 
 class JobsByIdMachine(RuleBasedStateMachine):

@@ -443,7 +443,7 @@ def test_keep_only_so_many() -> None:
         table.world.end(job_id, 0, at(1))
     table.jobs.retire(at(1), {2})
     assert ids(table.jobs, 0, 9) == [0, 1, 2, 3]
-    table.jobs.retire(at(1), ())
+    table.jobs.retire(at(1), (), [2, 2])
     assert ids(table.jobs, 0, 9) == [0, 1, 3]
 
 
@@ -642,6 +642,7 @@ class JobTableMachine(RuleBasedStateMachine):
         self.everything: list[Job] = []
         self.keys: dict[str, Job] = {}
         self.chosen: Job | None = None
+        self.watched: frozenset[int] = frozenset()
         # What a client knows that has asked for changes: the state of each job.
         self.known: dict[int, str] = {}
         self.seen = 0
@@ -784,7 +785,8 @@ class JobTableMachine(RuleBasedStateMachine):
     @rule(watched=st.frozensets(st.integers(0, 12), max_size=3))
     def retire(self, watched: frozenset[int]) -> None:
         before = {job.id for job in self.everything if self.table.get(job.id) is job}
-        self.table.retire(self.now, watched)
+        self.table.retire(self.now, watched, self.watched - watched)
+        self.watched = watched
         left = [j for j in self.everything if self.table.get(j.id) is j]
         assert watched & before <= {job.id for job in left}
         kept = [j for j in left if j.state is State.COMPLETE and j.id not in watched]

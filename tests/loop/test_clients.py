@@ -150,7 +150,7 @@ def test_after_an_answer_nothing_is_left_of_it(loop: Loop) -> None:
     sock = loop.connect()
     answer = loop.ask(sock, request("GET", "/jobs/0/out?follow"))
     assert answer.startswith(b"HTTP/1.1 200 ")
-    assert set(loop.clients._watchers) == {0}
+    assert set(loop.clients.watchers._clients) == {0}
     loop.jobs.output_received(0, Stream.OUT, b"hello", loop.now)
     loop.turn()
     assert b"hello" in read(sock)
@@ -158,7 +158,7 @@ def test_after_an_answer_nothing_is_left_of_it(loop: Loop) -> None:
     loop.turn()
     assert read(sock).endswith(b"Rtot-Exit: 0\r\n\r\n")
     (client,) = loop.clients._clients
-    assert (client.topics, client.exchange, loop.clients._watchers) == ((), None, {})
+    assert (client.topics, client.exchange, loop.clients.watchers._clients) == ((), None, {})
     assert client.http.state is State.IDLE
     # And it goes on.
     assert loop.ask(sock, request("GET", "/ping")).startswith(b"HTTP/1.1 200 ")
