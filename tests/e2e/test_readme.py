@@ -127,7 +127,7 @@ def test_wget(seeded: Rtot) -> None:
 
 
 def test_httpie(seeded: Rtot) -> None:
-    check_commands(seeded, next(block for block in blocks("sh client") if "http " in block))
+    check_commands(seeded, next(block for block in blocks("sh client") if "http --" in block))
 
 
 def check_commands(rtot: Rtot, block: str) -> None:
