@@ -48,6 +48,13 @@ def _parse_grace(text: str) -> float:
     return math.inf if text == "never" else parse_duration(text)
 
 
+def _parse_followed(text: str) -> str:
+    followed = text or "out"
+    if followed not in ("out", "err", "events"):
+        raise ValueError
+    return followed
+
+
 def _parse_timeout(text: str) -> float:
     seconds = parse_duration(text)
     if seconds == 0:
@@ -104,6 +111,7 @@ SINCE = number("since")
 # Of an output, or of what is to be written to a job.
 OFFSET = number("offset")
 FOLLOW = flag("follow")
+FOLLOWED = Parameter("follow", "out, err or events", _parse_followed)
 FAIL = flag("fail")
 CLOSE = flag("close")
 

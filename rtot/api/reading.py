@@ -28,7 +28,7 @@ from rtot.api.streams import (
 )
 from rtot.api.waits import JobsWait, asked_wait
 from rtot.http.errors import JSON_TYPE, error
-from rtot.http.messages import Headers, Request, Response
+from rtot.http.messages import Body, Headers, Request, Response
 from rtot.http.query import BadParameterError
 from rtot.http.ranges import UnsatisfiableError, parse_range
 from rtot.jobs.job import Job
@@ -115,21 +115,17 @@ def _output(ask: Ask, stream: Stream) -> Answer:
     follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE, False)
     if lease and not follow:
         raise BadParameterError("lease", "goes with follow")
-    if fail and follow and request.http_1_0 and ask.peer == "unix":
-        # An HTTP/1.0 body ends with the connection, and a unix socket cannot be reset.
-        raise BadParameterError("fail", "needs HTTP/1.1 on a unix socket")
+    if fail and follow:
+        check_fail(ask)
     job = require_job(ask)
     size = job.output.size(stream)
-    ended = (*_exit_header(job), *dropped_header(job, (stream,)), *hint_header(job))
-    headers: Headers = (TEXT_TYPE, ("Accept-Ranges", "bytes"), *ended)
+    ended = _ended(job, (stream,))
     if offset > size and (job.over or not follow):
         raise RefusalError(unsatisfiable(size, *ended))
     if follow:
-        body = OutputBody(ask.jobs, job, stream, offset, None, fail=fail)
-        leased = job.id if lease and not job.over else None
-        # The status passes where a body that breaks off does not: through proxies, and in HEAD.
-        status = FAILED if fail and job.over and not job.succeeded else 200
-        return Reply(Response(status, headers, body), leased, sources=(job.id,))
+        headers: Headers = (("Accept-Ranges", "bytes"),)
+        return follow_output(ask.jobs, job, stream, headers, offset=offset, fail=fail, lease=lease)
+    headers = (TEXT_TYPE, ("Accept-Ranges", "bytes"), *ended)
     failed = fail and not job.succeeded
     try:
         # A Range is for GET alone (RFC 9110, 14.2).
@@ -156,10 +152,54 @@ def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
 
 def get_events(ask: Ask) -> Answer:
     """The job's events, in the format that the client prefers."""
-    headers = ask.request.headers
-    follow = ask.query.get(FOLLOW, False)
+    query = ask.query
+    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE, False)
+    for name, given in (("fail", fail), ("lease", lease)):
+        if given and not follow:
+            raise BadParameterError(name, "goes with follow")
+    if fail:
+        check_fail(ask)
     job = require_job(ask)
-    last = headers.get("last-event-id")
+    return tell_events(ask.jobs, job, ask.request, (), follow=follow, fail=fail, lease=lease)
+
+
+def check_fail(ask: Ask) -> None:
+    """Raise BadParameterError where a stream cannot be broken off."""
+    if ask.request.http_1_0 and ask.peer == "unix":
+        # An HTTP/1.0 body ends with the connection, and a unix socket cannot be reset.
+        raise BadParameterError("fail", "needs HTTP/1.1 on a unix socket")
+
+
+def follow_output(
+    jobs: JobTable,
+    job: Job,
+    stream: Stream,
+    headers: Headers,
+    *,
+    status: int = 200,
+    offset: int = 0,
+    fail: bool,
+    lease: bool,
+) -> Reply:
+    """The job's output, from the offset on until the job is complete."""
+    body = OutputBody(jobs, job, stream, offset, None, fail=fail)
+    headers = (TEXT_TYPE, *headers, *_ended(job, (stream,)))
+    return _stream(job, status, headers, body, fail=fail, lease=lease)
+
+
+def tell_events(
+    jobs: JobTable,
+    job: Job,
+    request: Request,
+    headers: Headers,
+    *,
+    status: int = 200,
+    follow: bool,
+    fail: bool,
+    lease: bool,
+) -> Answer:
+    """The job's events after the one that the request names, or from the first on."""
+    last = request.headers.get("last-event-id")
     try:
         position = Position.parse(last) if last else Position()
     except ValueError as bad:
@@ -172,13 +212,27 @@ def get_events(ask: Ask) -> Answer:
         return no_content()
     from rtot.http.lists import quality
 
-    accept = headers.get("accept")
+    accept = request.headers.get("accept")
     # If both have the same weight, the one that Accept names more specifically.
     ndjson = quality(accept, "application/x-ndjson") > quality(accept, "text/event-stream")
     kind = "application/x-ndjson" if ndjson else "text/event-stream"
-    body = EventsBody(ask.jobs, job, position, follow=follow, sse=not ndjson)
-    ended = (*_exit_header(job), *dropped_header(job, Stream))
-    return Reply(Response(200, (("Content-Type", kind), *ended), body), sources=(job.id,))
+    body = EventsBody(jobs, job, position, follow=follow, fail=fail, sse=not ndjson)
+    headers = (("Content-Type", kind), *headers, *_exit_header(job), *dropped_header(job, Stream))
+    return _stream(job, status, headers, body, fail=fail, lease=lease)
+
+
+def _stream(
+    job: Job, status: int, headers: Headers, body: Body, *, fail: bool, lease: bool
+) -> Reply:
+    # The status passes where a body that breaks off does not: through proxies, and in HEAD.
+    failed = fail and job.over and not job.succeeded
+    leased = job.id if lease and not job.over else None
+    return Reply(Response(FAILED if failed else status, headers, body), leased, sources=(job.id,))
+
+
+def _ended(job: Job, streams: tuple[Stream, ...]) -> Headers:
+    """What the head of an output says of a job that is complete, was cut or has a hint."""
+    return (*_exit_header(job), *dropped_header(job, streams), *hint_header(job))
 
 
 def parse_job_id(text: str) -> int:

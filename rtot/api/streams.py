@@ -185,6 +185,7 @@ class EventsBody:
     """A job's story: state changes and both streams in order of arrival."""
 
     __slots__ = (
+        "_fail",
         "_follow",
         "_index",
         "_job",
@@ -197,13 +198,24 @@ class EventsBody:
     )
 
     def __init__(
-        self, jobs: JobTable, job: Job, position: Position, *, follow: bool, sse: bool
+        self,
+        jobs: JobTable,
+        job: Job,
+        position: Position,
+        *,
+        follow: bool,
+        fail: bool,
+        sse: bool,
     ) -> None:
-        """From `position` on, as Server-Sent Events (`sse`) or as lines of JSON."""
+        """From `position` on, as Server-Sent Events (`sse`) or as lines of JSON.
+
+        `fail`: a job that failed or was cut breaks the body off at its end.
+        """
         self._jobs = jobs
         self._job = job
         self._position = position
         self._follow = follow
+        self._fail = fail
         self._sse = sse
         self._index = _first_untold(job, position)
         self.length: int | None = None
@@ -225,7 +237,10 @@ class EventsBody:
             return b"".join(pulled)
         if self._position.told & Told.COMPLETE:
             job = self._job
-            return End(trailers=((EXIT, exit_field(job)), *dropped_header(job, Stream)))
+            return End(
+                trailers=((EXIT, exit_field(job)), *dropped_header(job, Stream)),
+                broken=self._fail and not job.succeeded,
+            )
         return None if self._follow else THE_END
 
     def _next(self) -> bytes:

@@ -12,22 +12,25 @@ from rtot.api.parameters import (
     ENV,
     FAIL,
     FIELDS,
+    FOLLOWED,
     LABEL,
     LAUNCHER,
     LEASE,
     STDIN,
     TIMEOUT,
+    WAIT,
 )
-from rtot.api.reading import show_job
+from rtot.api.reading import check_fail, follow_output, show_job, tell_events
 from rtot.api.waits import JobsWait, asked_wait
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.errors import RETRY, error
-from rtot.http.messages import Headers, Response
+from rtot.http.messages import Headers, Request, Response
 from rtot.http.query import BadParameterError, Query
 from rtot.jobs.hints import ELF, of_script
 from rtot.jobs.job import PLAIN, Job, Options
 from rtot.jobs.keys import KeyConflictError
+from rtot.jobs.output import Stream
 from rtot.jobs.queue import QueueFullError
 from rtot.jobs.table import ClosingError, JobTable
 from rtot.storage import StorageError
@@ -50,10 +53,18 @@ def submit(ask: Ask) -> Answer:
     options = parse_options(ask.query, ask.settings)
     wait, headers = asked_wait(ask)
     lease = ask.query.get(LEASE, False)
-    fail = ask.query.get(FAIL, False)
+    fail, follow = ask.query.get(FAIL, False), ask.query.get(FOLLOWED)
     for name, given in (("lease", lease), ("fail", fail)):
-        if given and wait is None:
-            raise BadParameterError(name, "goes with wait")
+        if given and wait is None and follow is None:
+            raise BadParameterError(name, "goes with wait or follow")
+    if follow is not None:
+        for parameter in (WAIT, FIELDS):
+            if parameter in ask.query:
+                raise BadParameterError("follow", f"does not go with {parameter.name}")
+        if fail:
+            check_fail(ask)
+        # A preference that cannot be met is ignored (RFC 7240, 2).
+        wait, headers = None, ()
     key = ask.request.headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= 255:
         raise RefusalError(error(400, "invalid header", "Idempotency-Key: want 1 to 255 bytes"))
@@ -62,7 +73,20 @@ def submit(ask: Ask) -> Answer:
     if kind.startswith("multipart/"):
         raise RefusalError(_ENVELOPED)
     form = kind == _FORM
-    draft = Draft(ask.jobs, ask.settings, options, fields, headers, wait, lease, fail, key, form)
+    draft = Draft(
+        ask.jobs,
+        ask.settings,
+        ask.request,
+        options,
+        fields,
+        headers,
+        wait,
+        follow,
+        lease,
+        fail,
+        key,
+        form,
+    )
     if ask.request.body is None:
         return NeedBody(ask.settings.max_body, draft.accept)
     return draft.accept(ask.request.body, ask.now)
@@ -115,10 +139,12 @@ class Draft(NamedTuple):
 
     jobs: JobTable
     settings: Settings
+    request: Request
     options: Options
     fields: tuple[str, ...]
     headers: Headers
     wait: float | None
+    follow: str | None
     lease: bool
     fail: bool
     key: str | None
@@ -136,6 +162,8 @@ class Draft(NamedTuple):
         else:
             hint = of_script(body, form=self.form)
             job = self._submit(script, fingerprint, hint, now)
+        if self.follow is not None:
+            return self._follow(job, (("Location", f"/jobs/{job.id}"), *headers))
         job_id = job.id
 
         def answer() -> Response | Reply:
@@ -150,6 +178,16 @@ class Draft(NamedTuple):
         deadline = now.monotonic + self.wait
         lease = job_id if self.lease else None
         return JobsWait(self.jobs, {job_id}, deadline, answer, lease=lease)
+
+    def _follow(self, job: Job, headers: Headers) -> Answer:
+        """What the job tells, from its beginning on."""
+        jobs, fail, lease = self.jobs, self.fail, self.lease
+        if self.follow == "events":
+            return tell_events(
+                jobs, job, self.request, headers, status=201, follow=True, fail=fail, lease=lease
+            )
+        stream = Stream.OUT if self.follow == "out" else Stream.ERR
+        return follow_output(jobs, job, stream, headers, status=201, fail=fail, lease=lease)
 
     def _replayed(self, fingerprint: int) -> Job | None:
         if self.key is None:

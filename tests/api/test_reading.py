@@ -321,3 +321,21 @@ def test_fail_on_a_job_whose_output_was_cut() -> None:
     face.complete(out=b"x" * 6)
     for target in ("/jobs/0?fail", "/jobs?fail", "/jobs/0/out?fail"):
         assert face.ask("GET", target).status == 424
+
+
+def test_events_that_fail_and_events_with_a_lease(face: Face) -> None:
+    face.run()
+    reply = face.reply("GET", "/jobs/0/events?follow&fail&lease")
+    assert isinstance(reply, Reply)
+    assert (reply.response.status, reply.lease) == (200, 0)
+    assert not isinstance(reply.response.body, bytes)
+    face.world.end(0, 256, face.now)
+    data, end = pull(reply.response.body)
+    assert b"event: complete" in data
+    assert end is not None
+    assert end.broken
+    late = face.reply("GET", "/jobs/0/events?follow&fail&lease")
+    assert isinstance(late, Reply)
+    assert (late.response.status, late.lease) == (424, None)
+    for query in ("fail", "lease"):
+        assert face.ask("GET", f"/jobs/0/events?{query}").status == 400

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rtot.api.answers import Reply
 from rtot.api.waits import JobsWait
-from rtot.http.messages import Response
+from rtot.http.messages import End, Response
 from rtot.jobs.job import PLAIN
+from rtot.jobs.output import Stream
 from rtot.text import decode, original_bytes
-from tests.api.face import Face, header, text, value
+from tests.api.face import Face, header, pull, text, value
 
 
 @pytest.mark.parametrize(
@@ -256,3 +258,77 @@ def test_what_goes_with_wait(face: Face, query: str) -> None:
     assert answer.status == 400
     assert "goes with wait" in value(answer)["message"]
     assert len(face.jobs) == 0
+
+
+def followed(face: Face, query: str, **headers: str) -> Reply:
+    reply = face.reply("POST", f"/jobs?{query}", b"echo", **headers)
+    assert isinstance(reply, Reply)
+    assert reply.response.status == 201
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("query", "stream"), [("follow", "out"), ("follow=out", "out"), ("follow=err", "err")]
+)
+def test_one_request_runs_and_tells(face: Face, query: str, stream: str) -> None:
+    reply = followed(face, query)
+    response = reply.response
+    assert header(response, "Location") == "/jobs/0"
+    assert header(response, "Content-Type") == "text/plain; charset=utf-8"
+    assert header(response, "Rtot-Exit") is None
+    assert (reply.lease, reply.sources) == (None, (0,))
+    assert not isinstance(response.body, bytes)
+    # It is accepted, and waits.
+    assert pull(response.body) == (b"", None)
+    face.world.obey(face.now)
+    face.jobs.output_received(0, Stream.OUT, b"out", face.now)
+    face.jobs.output_received(0, Stream.ERR, b"err", face.now)
+    assert pull(response.body) == (stream.encode(), None)
+    face.world.end(0, 3 << 8, face.now)
+    assert pull(response.body) == (b"", End((("Rtot-Exit", "exit status 3"),)))
+
+
+def test_one_request_runs_and_tells_events(face: Face) -> None:
+    reply = followed(face, "follow=events&fail&lease", accept="application/x-ndjson")
+    assert header(reply.response, "Content-Type") == "application/x-ndjson"
+    assert reply.lease == 0
+    assert not isinstance(reply.response.body, bytes)
+    face.world.obey(face.now)
+    face.world.end(0, 256, face.now)
+    data, end = pull(reply.response.body)
+    assert [json.loads(line)["event"] for line in data.splitlines()] == [
+        "new",
+        "running",
+        "complete",
+    ]
+    assert end is not None
+    assert end.broken
+
+
+def test_a_replay_is_told_from_the_beginning(face: Face) -> None:
+    key = {"idempotency_key": "k"}
+    followed(face, "follow", **key)
+    face.world.obey(face.now)
+    face.jobs.output_received(0, Stream.OUT, b"some", face.now)
+    again = followed(face, "follow", **key)
+    assert header(again.response, "Idempotency-Replayed") == "true"
+    assert not isinstance(again.response.body, bytes)
+    assert pull(again.response.body) == (b"some", None)
+    face.world.end(0, 256, face.now)
+    assert len(face.jobs) == 1
+    late = face.ask("POST", "/jobs?follow&fail", b"echo", **key)
+    assert (late.status, header(late, "Rtot-Exit")) == (424, "exit status 1")
+    assert followed(face, "follow&lease", **key).lease is None
+
+
+@pytest.mark.parametrize(
+    "query", ["follow&wait=1", "follow&fields=out", "follow=both", "wait=1&follow=events"]
+)
+def test_what_does_not_go_with_follow(face: Face, query: str) -> None:
+    assert face.ask("POST", f"/jobs?{query}", b"echo").status == 400
+    assert len(face.jobs) == 0
+
+
+def test_a_preference_does_not_hold_up_a_stream(face: Face) -> None:
+    response = followed(face, "follow", prefer="wait=9").response
+    assert header(response, "Preference-Applied") is None

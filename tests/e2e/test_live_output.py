@@ -190,3 +190,35 @@ def test_waiting_for_a_set(rtot: Rtot, tmp_path: Path) -> None:
     path.touch()
     both = rtot.json("/jobs?label=x&wait=20&until=all&fields=")["jobs"]
     assert [job["state"] for job in both] == ["complete"] * 2
+
+
+def test_one_request_runs_a_script_and_shows_it_live(rtot: Rtot, tmp_path: Path) -> None:
+    script = b"echo one; until [ -e go ]; do sleep 0.01; done; echo two; exit 3"
+    with rtot.ask("POST", f"/jobs?follow&cwd={tmp_path}", script) as sock:
+        data = b""
+        while b"one\n" not in data:
+            data += sock.recv(65536)
+        assert data.startswith(b"HTTP/1.1 201 Created\r\nContent-Type: text/plain")
+        assert b"\r\nLocation: /jobs/0\r\n" in data
+        (tmp_path / "go").touch()
+        data += sock.makefile("rb").read()
+    assert data.endswith(b"4\r\ntwo\n\r\n0\r\nRtot-Exit: exit status 3\r\n\r\n")
+
+
+def test_one_request_is_accepted_while_the_job_waits(start: Start, tmp_path: Path) -> None:
+    rtot = start("--max-running=1")
+    first = rtot.submit(b"until [ -e go ]; do sleep 0.01; done", f"cwd={tmp_path}")
+    with rtot.ask("POST", "/jobs?follow", b"echo later") as sock:
+        head = sock.recv(65536)
+        assert b"201 Created" in head
+        assert rtot.json(f"/jobs/{first + 1}")["jobs"][0]["state"] == "new"
+        (tmp_path / "go").touch()
+        assert b"later\n" in sock.makefile("rb").read()
+
+
+def test_one_request_fails_as_the_job_does(rtot: Rtot) -> None:
+    url = f"{rtot.url}/jobs?follow&fail&lease"
+    command = ["curl", "-sSN", "--fail-with-body", "-H", f"Authorization: rtot {SECRET}", url]
+    for script, status in (("echo some", 0), ("echo some; exit 3", 18)):
+        done = subprocess.run([*command, "-d", script], capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == (status, b"some\n")
