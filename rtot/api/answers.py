@@ -8,6 +8,7 @@ from rtot.config import Settings
 from rtot.http.errors import JSON_TYPE, error
 from rtot.http.messages import Request, Response
 from rtot.http.query import Query
+from rtot.jobs.leases import Lease
 from rtot.jobs.table import JobTable
 
 # RFC 4918, 11.4: the request was fine, and what it asked for failed. Nobody sends it again for
@@ -36,12 +37,12 @@ class Ask(NamedTuple):
 class Reply(NamedTuple):
     """A response, and what the exchange has to know of it.
 
-    `lease`: the job to be ended if the client goes away before it has all of the response.
+    `lease`: on a job, that the client holds until it has all of the response.
     `anonymous`: no secret was needed to get it. `sources`: the jobs that the body reads from.
     """
 
     response: Response
-    lease: int | None = None
+    lease: Lease | None = None
     anonymous: bool = False
     sources: tuple[int, ...] = ()
 
@@ -62,7 +63,7 @@ class Wait(Protocol):
 
     topics: tuple[int, ...]
     deadline: float
-    lease: int | None
+    lease: Lease | None
 
     def changed(self, job_id: int) -> bool:
         """Whether the wait is over, now that the job has changed or is gone."""

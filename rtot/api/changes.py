@@ -15,6 +15,7 @@ from rtot.http.messages import Response
 from rtot.http.query import BadParameterError
 from rtot.jobs.changes import ANY_JOB
 from rtot.jobs.job import Job
+from rtot.jobs.leases import Lease
 
 # How many changed jobs are looked at before others get their turn.
 _LOOK = 256
@@ -86,7 +87,7 @@ class ChangesWait:
         self._seen = changes.since
         self.topics: tuple[int, ...] = (ANY_JOB,)
         self.deadline = deadline
-        self.lease: int | None = None
+        self.lease: Lease | None = None
 
     def changed(self, topic: int) -> bool:
         listing = self._changes.listing

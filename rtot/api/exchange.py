@@ -18,6 +18,7 @@ from rtot.clock import Now
 from rtot.http import connection
 from rtot.http.connection import HttpConnection
 from rtot.http.messages import Request, Response
+from rtot.jobs.leases import Lease
 from rtot.jobs.stdin import StdinClosedError
 
 
@@ -172,7 +173,7 @@ class Exchange:
         """Take the next step of the request: to the handler, its body, a piece of an upload."""
         match self._data:
             case None if self._request is None:
-                self._move(Event.REFUSED, _REFUSED)
+                self._move(Event.REFUSED, _REFUSED, now)
             case None:
                 assert self._request is not None
                 self._take(self._handler.handle(self._request, self._peer, now), now)
@@ -203,63 +204,80 @@ class Exchange:
                 if wait.deadline <= now.monotonic:
                     self._take(wait.answer(), now)
 
-    def answer(self, response: Response) -> None:
+    def answer(self, response: Response, now: Now) -> None:
         """Decide on `response` as the answer, in place of one decided earlier."""
-        self._move(Event.ANSWERED, Reply(response))
+        self._move(Event.ANSWERED, Reply(response), now)
 
     def begin(self, now: Now) -> None:
         """Begin the answer if one is decided: from now on there are bytes of it to be sent."""
         if self._state is State.AWAITING_KEEP:
             assert isinstance(self._data, Reply)
             self._http.respond(self._data.response, now)
-            self._move(Event.BEGUN, self._data)
+            self._move(Event.BEGUN, self._data, now)
 
     def complete(self, now: Now) -> Record:
         """All of the answer is sent: what the log is to tell of it."""
         record = self._record(now)
-        self._move(Event.SENT, None)
+        self._move(Event.SENT, None, now)
         return record
 
     def lost(self, now: Now) -> Record | None:
         """The client is gone: what the log is to tell of an answer that was begun.
 
-        The job that was leased to the client is ended.
+        Its lease on a job is released.
         """
         record = self._record(now) if self._state is State.RESPONDING else None
-        match self._data:
-            case None | NeedBody() | _Feed():
-                lease = None
-            case answer:
-                lease = answer.lease
-        self._move(Event.LOST, None)
-        if lease is not None:
-            end_lease(lease, self._handler.jobs, self._handler.settings, now)
+        self._move(Event.LOST, None, now)
         return record
 
-    def _move(self, event: Event, data: _Data) -> None:
+    @property
+    def _lease(self) -> Lease | None:
+        match self._data:
+            case None | NeedBody() | _Feed():
+                return None
+            case answer:
+                return answer.lease
+
+    def _move(self, event: Event, data: _Data, now: Now) -> None:
         after = TRANSITIONS[self._state].get(event)
         if after is None:
             raise AssertionError(f"{event.name} of an exchange that is {self._state.name}")
+        before = self._lease
         self._state = after
         self._data = data
+        if self._lease is not before:
+            self._change_lease(before, event is Event.LOST, now)
+
+    def _change_lease(self, before: Lease | None, lost: bool, now: Now) -> None:
+        """Take the lease that there is now, and release the one that there was `before`."""
+        jobs = self._handler.jobs
+        if self._lease is not None:
+            jobs.leases.take(self._lease.job_id)
+        if before is None:
+            return
+        if not lost and not before.seconds:
+            # It has its answer, and the job runs on.
+            jobs.leases.give_back(before.job_id)
+        elif jobs.leases.release(before, now.monotonic):
+            end_lease(before.job_id, jobs, self._handler.settings, now)
 
     def _take(self, answer: Answer, now: Now) -> None:
         match answer:
             case Response():
-                self._move(Event.ANSWERED, Reply(answer))
+                self._move(Event.ANSWERED, Reply(answer), now)
             case Reply():
-                self._move(Event.ANSWERED, answer)
+                self._move(Event.ANSWERED, answer, now)
             case NeedBody():
-                self._move(Event.BODY_NEEDED, answer)
+                self._move(Event.BODY_NEEDED, answer, now)
                 self._http.read_body(answer.limit, now)
                 self._read_body(answer, now)
             case Upload():
                 feed = _Feed(answer)
-                self._move(Event.UPLOAD_BEGUN, feed)
+                self._move(Event.UPLOAD_BEGUN, feed, now)
                 self._http.stream_body(now)
                 self._feed(feed, now)
             case wait:
-                self._move(Event.WAIT_BEGUN, wait)
+                self._move(Event.WAIT_BEGUN, wait, now)
 
     def _read_body(self, needed: NeedBody, now: Now) -> None:
         request = self._http.next_request(now)
@@ -267,17 +285,17 @@ class Exchange:
             assert request.body is not None
             self._take(self._handler.go_on(needed, request.body, now), now)
         else:
-            self._note_refusal()
+            self._note_refusal(now)
 
-    def _note_refusal(self) -> None:
+    def _note_refusal(self, now: Now) -> None:
         if self._http.state is connection.State.RESPONDING:
-            self._move(Event.REFUSED, _REFUSED)
+            self._move(Event.REFUSED, _REFUSED, now)
 
     def _feed(self, feed: _Feed, now: Now) -> None:
         """Move what has arrived into the job's stdin, as far as that has room."""
         http = self._http
         if http.state is not connection.State.STREAMING:
-            self._note_refusal()
+            self._note_refusal(now)
             return
         jobs, job_id = self._handler.jobs, feed.upload.job_id
         job = jobs.get(job_id)
@@ -298,7 +316,7 @@ class Exchange:
                 feed.count += len(piece)
                 jobs.inputs.write(job_id, piece)
             else:
-                self._note_refusal()
+                self._note_refusal(now)
         except StdinClosedError:
             self._take(upload_refused(job_id, feed.count), now)
 

@@ -9,6 +9,7 @@ from rtot.api.streams import JsonBody
 from rtot.http.errors import JSON_TYPE
 from rtot.http.messages import Header, Headers, Request, Response
 from rtot.jobs.job import Job
+from rtot.jobs.leases import Lease
 from rtot.jobs.output import UnreadableError
 from rtot.jobs.selection import Selection
 from rtot.jobs.table import JobTable
@@ -40,7 +41,7 @@ class Listing(NamedTuple):
         """The jobs that are not complete yet."""
         return {
             job.id
-            for job in self.jobs.unfinished()
+            for job in self.jobs.roster.unfinished()
             if job.id >= self.first and self.selection.matches(job)
         }
 
@@ -56,7 +57,7 @@ class Listing(NamedTuple):
             chosen = _chosen(self.jobs, self.selection, self.first)
         else:
             look = max(self.limit, _LOOK_OF_PAGE)
-            page = self.jobs.page(self.selection, self.first, self.limit, look)
+            page = self.jobs.roster.page(self.selection, self.first, self.limit, look)
             if page.next is not None:
                 link = f'<{_next_page(self.request, page.next)}>; rel="next"'
                 headers = (*headers, ("Link", link))
@@ -78,7 +79,7 @@ class Judgement:
         self.topics = listing.awaited
         # At once, in the next turn.
         self.deadline = 0.0
-        self.lease: int | None = None
+        self.lease: Lease | None = None
 
     def changed(self, topic: int) -> bool:
         return False
@@ -88,7 +89,7 @@ class Judgement:
         if self._at == self._listing.first and not all(map(self._succeeded, self.topics)):
             return self._listing.respond(FAILED)
         if self._at is not None:
-            page = jobs.page(selection, self._at, _LOOK_OF_PAGE, _LOOK_OF_PAGE)
+            page = jobs.roster.page(selection, self._at, _LOOK_OF_PAGE, _LOOK_OF_PAGE)
             if not all(job.succeeded for job in page.jobs):
                 return self._listing.respond(FAILED)
             self._found = self._found or bool(page.jobs)
@@ -151,7 +152,7 @@ def iter_matching(jobs: JobTable, selection: Selection, first: int = 0) -> Itera
 def _pages(jobs: JobTable, selection: Selection, first: int) -> Iterator[list[Job]]:
     at: int | None = first
     while at is not None:
-        page = jobs.page(selection, at, _LOOK, _LOOK)
+        page = jobs.roster.page(selection, at, _LOOK, _LOOK)
         yield page.jobs
         at = page.next
 

@@ -48,6 +48,13 @@ def _parse_grace(text: str) -> float:
     return math.inf if text == "never" else parse_duration(text)
 
 
+def _parse_lease(text: str) -> float | None:
+    """Seconds; None for no lease."""
+    if text in ("0", "false", "no"):
+        return None
+    return 0.0 if text in ("", "true", "yes") else parse_duration(text)
+
+
 def _parse_followed(text: str) -> str:
     followed = text or "out"
     if followed not in ("out", "err", "events"):
@@ -95,7 +102,7 @@ LABEL = Parameter("label", "1 to 255 characters", _parse_label, repeatable=True)
 TIMEOUT = Parameter("timeout", "a duration of more than nothing", _parse_timeout)
 STDIN = choice("stdin", "open", "null")
 LAUNCHER = Parameter("launcher", "the name of a launcher", str)
-LEASE = flag("lease")
+LEASE = Parameter("lease", "seconds or another duration, or nothing", _parse_lease)
 
 # Of an answer that shows jobs.
 FIELDS = Parameter("fields", "names of fields, joined by commas, or *", _parse_fields)

@@ -5,6 +5,7 @@ from rtot.api.reading import require_job
 from rtot.http.errors import RETRY, error
 from rtot.http.messages import Response
 from rtot.jobs.examination import Examination, ProcessStatus
+from rtot.jobs.leases import Lease
 from rtot.text import string, strings
 
 _MOST = 64 * 1024
@@ -29,7 +30,7 @@ class ExaminationWait:
         self._examination = examination
         self.topics: tuple[int, ...] = (examination.job_id,)
         self.deadline = deadline
-        self.lease: int | None = None
+        self.lease: Lease | None = None
 
     def changed(self, topic: int) -> bool:
         return self._examination.found is not None

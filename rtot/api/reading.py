@@ -32,6 +32,7 @@ from rtot.http.messages import Body, Headers, Request, Response
 from rtot.http.query import BadParameterError
 from rtot.http.ranges import UnsatisfiableError, parse_range
 from rtot.jobs.job import Job
+from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream, UnreadableError
 from rtot.jobs.table import JobTable
 from rtot.text import string
@@ -44,6 +45,9 @@ def get_job(ask: Ask) -> Answer:
     jobs, fail = ask.jobs, ask.query.get(FAIL, False)
     fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
     wait, headers = asked_wait(ask)
+    lease = ask.query.get(LEASE)
+    if lease is not None and wait is None:
+        raise BadParameterError("lease", "goes with wait")
     job_id = parse_job_id(ask.word)
 
     def answer() -> Response | Reply:
@@ -55,7 +59,8 @@ def get_job(ask: Ask) -> Answer:
     if wait is not None:
         job = jobs.get(job_id)
         if job is not None and not job.over:
-            return JobsWait(jobs, {job_id}, ask.now.monotonic + wait, answer)
+            leased = None if lease is None else Lease(job_id, lease)
+            return JobsWait(jobs, {job_id}, ask.now.monotonic + wait, answer, lease=leased)
     return answer()
 
 
@@ -112,8 +117,8 @@ def get_err(ask: Ask) -> Answer:
 def _output(ask: Ask, stream: Stream) -> Answer:
     request, query = ask.request, ask.query
     offset = query.get(OFFSET, 0)
-    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE, False)
-    if lease and not follow:
+    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE)
+    if lease is not None and not follow:
         raise BadParameterError("lease", "goes with follow")
     if fail and follow:
         check_fail(ask)
@@ -153,8 +158,8 @@ def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
 def get_events(ask: Ask) -> Answer:
     """The job's events, in the format that the client prefers."""
     query = ask.query
-    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE, False)
-    for name, given in (("fail", fail), ("lease", lease)):
+    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE)
+    for name, given in (("fail", fail), ("lease", lease is not None)):
         if given and not follow:
             raise BadParameterError(name, "goes with follow")
     if fail:
@@ -179,7 +184,7 @@ def follow_output(
     status: int = 200,
     offset: int = 0,
     fail: bool,
-    lease: bool,
+    lease: float | None,
 ) -> Reply:
     """The job's output, from the offset on until the job is complete."""
     body = OutputBody(jobs, job, stream, offset, None, fail=fail)
@@ -196,7 +201,7 @@ def tell_events(
     status: int = 200,
     follow: bool,
     fail: bool,
-    lease: bool,
+    lease: float | None,
 ) -> Answer:
     """The job's events after the one that the request names, or from the first on."""
     last = request.headers.get("last-event-id")
@@ -222,11 +227,11 @@ def tell_events(
 
 
 def _stream(
-    job: Job, status: int, headers: Headers, body: Body, *, fail: bool, lease: bool
+    job: Job, status: int, headers: Headers, body: Body, *, fail: bool, lease: float | None
 ) -> Reply:
     # The status passes where a body that breaks off does not: through proxies, and in HEAD.
     failed = fail and job.over and not job.succeeded
-    leased = job.id if lease and not job.over else None
+    leased = Lease(job.id, lease) if lease is not None and not job.over else None
     return Reply(Response(FAILED if failed else status, headers, body), leased, sources=(job.id,))
 
 

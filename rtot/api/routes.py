@@ -94,7 +94,7 @@ ROUTES = (
         Body.SCRIPT,
     ),
     Route("DELETE", "/jobs", collection.delete_jobs, (STATE, FAILED, SELECTED_LABEL)),
-    Route("GET", "/jobs/{id}", reading.get_job, (FIELDS, WAIT, FAIL)),
+    Route("GET", "/jobs/{id}", reading.get_job, (FIELDS, WAIT, FAIL, LEASE)),
     Route("DELETE", "/jobs/{id}", control.delete_job, (TREE,)),
     Route("GET", "/jobs/{id}/out", reading.get_out, (OFFSET, FOLLOW, FAIL, LEASE)),
     Route("GET", "/jobs/{id}/err", reading.get_err, (OFFSET, FOLLOW, FAIL, LEASE)),

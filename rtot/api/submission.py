@@ -30,6 +30,7 @@ from rtot.http.query import BadParameterError, Query
 from rtot.jobs.hints import ELF, of_script
 from rtot.jobs.job import PLAIN, Job, Options
 from rtot.jobs.keys import KeyConflictError
+from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream
 from rtot.jobs.queue import QueueFullError
 from rtot.jobs.table import ClosingError, JobTable
@@ -52,9 +53,9 @@ def submit(ask: Ask) -> Answer:
     """Judge the head of a submission; the rest is for its body."""
     options = parse_options(ask.query, ask.settings)
     wait, headers = asked_wait(ask)
-    lease = ask.query.get(LEASE, False)
+    lease = ask.query.get(LEASE)
     fail, follow = ask.query.get(FAIL, False), ask.query.get(FOLLOWED)
-    for name, given in (("lease", lease), ("fail", fail)):
+    for name, given in (("lease", lease is not None), ("fail", fail)):
         if given and wait is None and follow is None:
             raise BadParameterError(name, "goes with wait or follow")
     if follow is not None:
@@ -135,7 +136,7 @@ def _checked(body: bytes) -> bytes:
 
 
 class Draft(NamedTuple):
-    """What the head of a submission tells of it. `wait` in seconds, None for not to wait."""
+    """What the head of a submission tells of it. `wait` and `lease` in seconds, None for none."""
 
     jobs: JobTable
     settings: Settings
@@ -145,7 +146,7 @@ class Draft(NamedTuple):
     headers: Headers
     wait: float | None
     follow: str | None
-    lease: bool
+    lease: float | None
     fail: bool
     key: str | None
     form: bool
@@ -176,7 +177,7 @@ class Draft(NamedTuple):
         if self.wait is None or job.over:
             return answer()
         deadline = now.monotonic + self.wait
-        lease = job_id if self.lease else None
+        lease = None if self.lease is None else Lease(job_id, self.lease)
         return JobsWait(self.jobs, {job_id}, deadline, answer, lease=lease)
 
     def _follow(self, job: Job, headers: Headers) -> Answer:

@@ -8,6 +8,7 @@ from rtot.api.answers import Ask, Reply, Wait, json
 from rtot.api.job_json import receipt
 from rtot.api.parameters import WAIT
 from rtot.http.messages import Headers, Response
+from rtot.jobs.leases import Lease
 from rtot.jobs.stop import Stop
 from rtot.jobs.table import JobTable
 
@@ -25,7 +26,7 @@ class JobsWait:
         answer: Callable[[], Response | Reply | Wait],
         *,
         until_all: bool = True,
-        lease: int | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self._jobs = jobs
         self._waiting = job_ids
@@ -55,7 +56,7 @@ class StopWait:
         self._stop = stop
         self.topics: tuple[int, ...] = (stop.job_id,)
         self.deadline = deadline
-        self.lease: int | None = None
+        self.lease: Lease | None = None
 
     def changed(self, job_id: int) -> bool:
         return self._stop.over

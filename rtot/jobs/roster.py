@@ -50,6 +50,10 @@ class Roster:
         """The jobs to which something can still happen, in order of id."""
         return self._alive.all()
 
+    def unfinished(self) -> list[Job]:
+        """The jobs that are not complete, in order of id."""
+        return [job for job in self._alive.all() if not job.over]
+
     def by_key(self, key: str, fingerprint: int) -> Job | None:
         """The job that was submitted under that key; as Keys.find."""
         return self._keys.find(key, fingerprint)

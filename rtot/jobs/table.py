@@ -13,7 +13,7 @@ from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
 from rtot.jobs import hints
-from rtot.jobs.archive import Archive, Page
+from rtot.jobs.archive import Archive
 from rtot.jobs.changes import ANY_JOB
 from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report, ReportBug
 from rtot.jobs.endings import Endings
@@ -34,11 +34,11 @@ from rtot.jobs.job import (
     Usage,
     reason_of_exit,
 )
+from rtot.jobs.leases import Leases
 from rtot.jobs.output import Output, Stream
 from rtot.jobs.queue import Queue, QueueFullError
 from rtot.jobs.retention import Retention
 from rtot.jobs.roster import Roster
-from rtot.jobs.selection import Selection
 from rtot.jobs.stdin import Inputs
 from rtot.jobs.stop import Scope, Stop
 from rtot.storage import Storage
@@ -62,8 +62,9 @@ class JobTable:
     ) -> None:
         self._settings = settings
         self._storage = storage
-        self._roster = Roster(archive, first_change)
-        self.changes = self._roster.changes
+        self.roster = Roster(archive, first_change)
+        """Where each job is."""
+        self.changes = self.roster.changes
         """The numbers of changes."""
         self._queue = Queue(settings)
         self._next_id = 0
@@ -74,23 +75,16 @@ class JobTable:
         self.inputs = Inputs(self._outbox)
         """The stdins of running jobs."""
         self.examinations = Examinations(self._outbox)
+        self.leases = Leases()
         self._disk_full = False
         self._closing = False
 
     def __len__(self) -> int:
-        return len(self._roster)
+        return len(self.roster)
 
     def get(self, job_id: int) -> Job | None:
         """The job of that id, or None for one never made or forgotten."""
-        return self._roster.get(job_id)
-
-    def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
-        """As Archive.page, of all jobs; about twice `look` of them are looked at."""
-        return self._roster.page(selection, first, limit, look)
-
-    def unfinished(self) -> list[Job]:
-        """The jobs that are not complete, in order of id."""
-        return [job for job in self._roster.alive() if not job.over]
+        return self.roster.get(job_id)
 
     @property
     def last_id(self) -> int:
@@ -122,7 +116,7 @@ class JobTable:
         output = Output(self._storage, str(job_id), limit=limit, memory=memory)
         job = Job(job_id, options, output, now.wall)
         job.hint = hint
-        self._roster.add(job, key, fingerprint)
+        self.roster.add(job, key, fingerprint)
         self._outbox.changed(ANY_JOB)
         self._queue.add(job)
         return job
@@ -133,16 +127,17 @@ class JobTable:
 
     def replayed(self, key: str, fingerprint: int) -> Job | None:
         """The job that was submitted under that key; as Keys.find."""
-        return self._roster.by_key(key, fingerprint)
+        return self.roster.by_key(key, fingerprint)
 
     def forget(self, job: Job, now: Now, *, tree: bool = True) -> None:
         """Kill what is left of the job and forget it."""
         self._outbox.changed(job.id)
         self._outbox.changed(ANY_JOB)
         if job.state is State.COMPLETE:
-            self._roster.remove(job)
+            self.roster.remove(job)
             return
-        self._roster.forget(job)
+        self.roster.forget(job)
+        self.leases.clear(job.id)
         if job.state in UNSTARTED:
             self._transition(job, Event.CANCELLED, now)
         else:
@@ -179,7 +174,7 @@ class JobTable:
             return
         self._closing = True
         self._outbox.changed(ANY_JOB)
-        for job in self._roster.alive():
+        for job in self.roster.alive():
             if job.state in UNSTARTED:
                 job.reason = Reason.KILLED
                 self._transition(job, Event.CANCELLED, now)
@@ -229,7 +224,7 @@ class JobTable:
 
     def output_received(self, job_id: int, stream: Stream, data: bytes, now: Now) -> None:
         """The job wrote `data`."""
-        job = self._roster.get(job_id)
+        job = self.roster.get(job_id)
         if job is None:
             return
         kept = job.output.append(stream, data, now.wall)
@@ -242,7 +237,7 @@ class JobTable:
 
     def output_closed(self, job_id: int, stream: Stream, now: Now) -> None:
         """The stream is at its end: nobody has it open for writing any more."""
-        job = self._roster.find(job_id)
+        job = self.roster.find(job_id)
         if job is None or job.running is None:
             return
         job.running.open.discard(stream)
@@ -252,7 +247,7 @@ class JobTable:
 
     def exited(self, job_id: int, status: int, usage: Usage, now: Now) -> None:
         """The job's leader is gone, with that wait status."""
-        job = self._roster.find(job_id)
+        job = self.roster.find(job_id)
         if job is None or job.running is None:
             return
         job.status = status
@@ -267,7 +262,7 @@ class JobTable:
 
     def holders_found(self, job_id: int, holders: Mapping[int, str]) -> None:
         """These processes, by pid and command, hold the job's outputs."""
-        job = self._roster.get(job_id)
+        job = self.roster.get(job_id)
         if job is not None and job.state is State.HELD:
             job.holders = holders
             self._outbox.changed(job_id)
@@ -280,7 +275,7 @@ class JobTable:
     def expire(self, now: Now) -> None:
         """Do what is due."""
         for job_id in self._deadlines.due(now.monotonic):
-            job = self._roster.find(job_id)
+            job = self.roster.find(job_id)
             # A job that is finished has no deadline.
             assert job is not None
             assert job.running is not None
@@ -293,6 +288,10 @@ class JobTable:
                 run.drain_at = None
                 self._transition(job, Event.DRAIN_EXPIRED, now)
             self._arm(job)
+        for job_id in self.leases.due(now.monotonic):
+            job = self.get(job_id)
+            assert job is not None
+            self.kill(job, now, Signals.SIGTERM, self._settings.grace)
         for job_id in self._endings.expire(now.monotonic):
             self._stopped(job_id)
 
@@ -311,6 +310,7 @@ class JobTable:
             self._deadlines.next(),
             self._endings.next_deadline(),
             self._retention.next_deadline(),
+            self.leases.next_deadline(),
             self._queue.next_time(),
         ]
         return min((t for t in times if t is not None), default=None)
@@ -345,7 +345,7 @@ class JobTable:
             raise IllegalTransitionError(f"{event.name} of job {job.id} that is {before.name}")
         job.state = after
         self._outbox.changed(job.id)
-        if SHOWN[after] != SHOWN[before] and self._roster.forgotten(job.id) is None:
+        if SHOWN[after] != SHOWN[before] and self.roster.forgotten(job.id) is None:
             self.changes.changed(job)
             self._outbox.changed(ANY_JOB)
         self._queue.moved(before, after)
@@ -356,12 +356,13 @@ class JobTable:
         if after is State.COMPLETE:
             self._finish(job, now)
         else:
-            forgotten = self._roster.forgotten(job.id) is not None
+            forgotten = self.roster.forgotten(job.id) is not None
             self._outbox.command(CloseOutputs(job.id) if forgotten else FindHolders(job.id))
 
     def _complete(self, job: Job, now: Now) -> None:
         """From now on clients see the job as complete."""
         job.complete = now.wall
+        self.leases.clear(job.id)
         job.hint = job.hint or hints.of_end(job, self._storage)
         self._storage.remove_script(job.id)
         if job.reason is None:
@@ -374,7 +375,7 @@ class JobTable:
         job.running = None
         job.output.seal()
         self._deadlines.clear(job.id)
-        if self._roster.finish(job, now.monotonic):
+        if self.roster.finish(job, now.monotonic):
             job.output.remove()
 
     def _arm(self, job: Job) -> None:
@@ -393,6 +394,6 @@ class JobTable:
 
     def _stopped(self, job_id: int) -> None:
         """A stop is over: close the outputs of a forgotten job, even if they are still held."""
-        job = self._roster.forgotten(job_id)
+        job = self.roster.forgotten(job_id)
         if job is not None and job.state is State.HELD:
             self._outbox.command(CloseOutputs(job_id))

@@ -367,9 +367,11 @@ class Clients:
             begun = exchange.state is Phase.AWAITING_KEEP
             if isinstance(failure, MemoryError):
                 message = "there is no room for this now"
-                exchange.answer(error(503, "out of memory", message, RETRY))
+                exchange.answer(error(503, "out of memory", message, RETRY), now)
             else:
-                exchange.answer(error(500, "internal server error", "this is a bug of the server"))
+                exchange.answer(
+                    error(500, "internal server error", "this is a bug of the server"), now
+                )
             if begun:
                 # Beginning the response failed.
                 exchange.begin(now)

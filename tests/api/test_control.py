@@ -30,7 +30,7 @@ def test_delete_by_state_and_label(face: Face) -> None:
     face.complete("/jobs?label=a&label=b")
     face.run("/jobs?label=a")
     assert face.ask("DELETE", "/jobs?state=complete&label=b").status == 204
-    assert [j.id for j in face.jobs.page(Selection(), 0, 9, 9).jobs] == [0, 2]
+    assert [j.id for j in face.jobs.roster.page(Selection(), 0, 9, 9).jobs] == [0, 2]
     assert face.ask("DELETE", "/jobs?stat=complete").status == 400
     assert len(face.jobs) == 2
     assert face.ask("DELETE", "/jobs").status == 204

@@ -98,7 +98,7 @@ def test_what_cannot_be_kept_is_answered_otherwise() -> None:
     line = Line()
     exchange = line.ask(request("POST", "/jobs", b"echo"))
     assert exchange.state is State.AWAITING_KEEP
-    exchange.answer(error(507, "insufficient storage", "the disk is full"))
+    exchange.answer(error(507, "insufficient storage", "the disk is full"), at(1))
     assert line.send(exchange).startswith(b"HTTP/1.1 507 ")
     assert exchange.complete(at(3)).status == 507
 
@@ -319,7 +319,7 @@ def test_what_cannot_be_is_a_bug() -> None:
     exchange = Line().ask(request("GET", "/jobs/0/events"))
     exchange.lost(at(1))
     with pytest.raises(AssertionError, match="ANSWERED of an exchange that is OVER"):
-        exchange.answer(Response(200))
+        exchange.answer(Response(200), at(1))
 
 
 @pytest.mark.parametrize(
@@ -339,3 +339,39 @@ def test_a_job_that_is_read_is_depended_on(target: str, topics: tuple[int, ...])
     line.jobs.output_received(0, Stream.OUT, b"x" * 100_000, at(2))
     exchange = line.ask(request("GET", target, b"", ("Range", "bytes=7-")))
     assert (exchange.topics, exchange.waits) == (topics, False)
+
+
+def test_a_lease_with_time_ends_the_job_later_unless_somebody_comes() -> None:
+    line = Line()
+    line.run()
+    first = line.ask(request("GET", "/jobs/0/out?follow&lease=60"))
+    line.send(first)
+    first.lost(at(10))
+    job = line.jobs.get(0)
+    assert job is not None
+    line.jobs.expire(at(69))
+    assert job.reason is None
+    other = Line()
+    other.jobs = other.handler.jobs = line.jobs
+    second = other.ask(request("GET", "/jobs/0?wait=5&lease=60"))
+    line.jobs.expire(at(71))
+    assert job.reason is None
+    # Its answer comes before the job is complete: the time begins again.
+    second.expire(at(100))
+    other.send(second)
+    second.complete(at(100))
+    line.jobs.expire(at(159))
+    assert job.reason is None
+    assert line.jobs.next_deadline() is not None
+    line.jobs.expire(at(160))
+    assert job.reason is Reason.KILLED
+
+
+def test_a_lease_ends_with_an_answer_that_is_a_bug_s() -> None:
+    line = Line()
+    line.run()
+    exchange = line.ask(request("GET", "/jobs/0?wait=5&lease"))
+    exchange.answer(error(500, "internal server error", "a bug"), at(2))
+    line.send(exchange)
+    exchange.complete(at(3))
+    assert line.jobs.leases._held == {0: 0}

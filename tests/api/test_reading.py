@@ -7,6 +7,7 @@ import pytest
 from rtot.api.answers import Reply
 from rtot.api.waits import JobsWait
 from rtot.http.messages import End, Request, Response
+from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream
 from rtot.storage import FileSpan
 from tests.api.face import Face, header, pull, text, value
@@ -149,7 +150,7 @@ def test_follow(face: Face) -> None:
     assert isinstance(reply, Reply)
     body = reply.response.body
     assert not isinstance(body, bytes)
-    assert (reply.lease, body.topic, body.trailers) == (0, 0, "Rtot-Exit, Rtot-Dropped")
+    assert (reply.lease, body.topic, body.trailers) == (Lease(0, 0.0), 0, "Rtot-Exit, Rtot-Dropped")
     assert body.pull(10) is None
     face.world.obey(face.now)
     face.jobs.output_received(0, Stream.OUT, b"hello", face.now)
@@ -327,7 +328,7 @@ def test_events_that_fail_and_events_with_a_lease(face: Face) -> None:
     face.run()
     reply = face.reply("GET", "/jobs/0/events?follow&fail&lease")
     assert isinstance(reply, Reply)
-    assert (reply.response.status, reply.lease) == (200, 0)
+    assert (reply.response.status, reply.lease) == (200, Lease(0, 0.0))
     assert not isinstance(reply.response.body, bytes)
     face.world.end(0, 256, face.now)
     data, end = pull(reply.response.body)
@@ -339,3 +340,27 @@ def test_events_that_fail_and_events_with_a_lease(face: Face) -> None:
     assert (late.response.status, late.lease) == (424, None)
     for query in ("fail", "lease"):
         assert face.ask("GET", f"/jobs/0/events?{query}").status == 400
+
+
+@pytest.mark.parametrize(
+    ("value_", "seconds"), [("", 0.0), ("=true", 0.0), ("=60", 60.0), ("=1", 1.0), ("=2m", 120.0)]
+)
+def test_the_time_of_a_lease(face: Face, value_: str, seconds: float) -> None:
+    face.run()
+    for target in (
+        "/jobs/0?wait=9&lease",
+        "/jobs/0/out?follow&lease",
+        "/jobs/0/events?follow&lease",
+    ):
+        answer = face.reply("GET", target + value_)
+        assert isinstance(answer, Reply | JobsWait)
+        assert answer.lease == Lease(0, seconds)
+
+
+def test_no_lease(face: Face) -> None:
+    face.run()
+    answer = face.reply("GET", "/jobs/0/out?follow&lease=0")
+    assert isinstance(answer, Reply)
+    assert answer.lease is None
+    for query in ("lease", "wait=1&lease=maybe"):
+        assert face.ask("GET", f"/jobs/0?{query}").status == 400

@@ -10,6 +10,7 @@ from rtot.api.answers import Reply
 from rtot.api.waits import JobsWait
 from rtot.http.messages import End, Response
 from rtot.jobs.job import PLAIN
+from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream
 from rtot.text import decode, original_bytes
 from tests.api.face import Face, header, pull, text, value
@@ -108,7 +109,7 @@ def test_idempotency(face: Face) -> None:
 def test_wait_for_a_submitted_job(face: Face) -> None:
     wait = face.answer("POST", "/jobs?wait=5&lease", b"echo")
     assert isinstance(wait, JobsWait)
-    assert (wait.topics, wait.deadline, wait.lease) == ((0,), 6.0, 0)
+    assert (wait.topics, wait.deadline, wait.lease) == ((0,), 6.0, Lease(0, 0.0))
     face.world.obey(face.now)
     assert not wait.changed(0)
     face.world.end(0, 256, face.now)
@@ -291,7 +292,7 @@ def test_one_request_runs_and_tells(face: Face, query: str, stream: str) -> None
 def test_one_request_runs_and_tells_events(face: Face) -> None:
     reply = followed(face, "follow=events&fail&lease", accept="application/x-ndjson")
     assert header(reply.response, "Content-Type") == "application/x-ndjson"
-    assert reply.lease == 0
+    assert reply.lease == Lease(0, 0.0)
     assert not isinstance(reply.response.body, bytes)
     face.world.obey(face.now)
     face.world.end(0, 256, face.now)

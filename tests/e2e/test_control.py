@@ -309,3 +309,14 @@ def test_what_a_complete_job_has_left_behind(rtot: Rtot) -> None:
     (left,) = rtot.json(f"/jobs/{job['id']}/processes")["processes"]
     assert left["argv"] == ["sleep", "1000"]
     os.kill(left["pid"], signal.SIGKILL)
+
+
+def test_a_lease_survives_a_hiccup_and_no_more(rtot: Rtot) -> None:
+    with rtot.ask("POST", "/jobs?follow&lease=3", b"echo on; sleep 1000") as first:
+        assert b"201 Created" in first.recv(65536)
+    with rtot.ask("GET", "/jobs/0/events?follow&lease=3") as second:
+        assert b"200 OK" in second.recv(65536)
+        # Longer than the lease of the one that has gone.
+        assert rtot.json("/jobs/0?wait=4&fields=")["jobs"][0]["state"] == "running"
+    job = rtot.json("/jobs/0?wait=20&fields=reason")["jobs"][0]
+    assert (job["state"], job["reason"]) == ("complete", "killed")

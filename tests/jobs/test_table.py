@@ -65,7 +65,7 @@ class Table:
 
 
 def ids(jobs: JobTable, first: int = 0, limit: int = 1000) -> list[int]:
-    return [job.id for job in jobs.page(Selection(), first, limit, 1000).jobs]
+    return [job.id for job in jobs.roster.page(Selection(), first, limit, 1000).jobs]
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ def test_forget_many(table: Table) -> None:
         table.jobs.forget(job, at(1))
     assert ids(table.jobs, 0, 100) == [0, 1, 8, 9]
     assert ids(table.jobs, 3, 1) == [8]
-    assert [j.id for j in table.jobs.unfinished()] == [0, 1, 8, 9]
+    assert [j.id for j in table.jobs.roster.unfinished()] == [0, 1, 8, 9]
 
 
 def test_kill_keeps_the_entry(table: Table) -> None:
@@ -667,7 +667,7 @@ class JobTableMachine(RuleBasedStateMachine):
             job = self.table.submit(SCRIPT, self.now, options, key=key, fingerprint=7)
         except QueueFullError:
             assert len(self.table) == before
-            waiting = [j for j in self.table.unfinished() if j.state is State.NEW]
+            waiting = [j for j in self.table.roster.unfinished() if j.state is State.NEW]
             assert len(waiting) >= self.settings.max_queued
             return multiple()
         except ClosingError:
@@ -697,7 +697,7 @@ class JobTableMachine(RuleBasedStateMachine):
             assert self.seen < number <= numbers.last
             self.known.pop(job_id, None)
         self.seen = numbers.last
-        alive = self.table.page(Selection(), 0, 1000, 1000).jobs
+        alive = self.table.roster.page(Selection(), 0, 1000, 1000).jobs
         assert self.known == {job.id: SHOWN[job.state] for job in alive}
 
     @rule()
