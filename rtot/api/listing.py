@@ -74,7 +74,7 @@ class Judgement:
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
-        self._at: int | None = listing.first
+        self._at = listing.first
         self._found = bool(listing.awaited)
         self.topics = listing.awaited
         # At once, in the next turn.
@@ -88,13 +88,12 @@ class Judgement:
         jobs, selection = self._listing.jobs, self._listing.selection
         if self._at == self._listing.first and not all(map(self._succeeded, self.topics)):
             return self._listing.respond(FAILED)
-        if self._at is not None:
-            page = jobs.roster.page(selection, self._at, _LOOK_OF_PAGE, _LOOK_OF_PAGE)
-            if not all(job.succeeded for job in page.jobs):
-                return self._listing.respond(FAILED)
-            self._found = self._found or bool(page.jobs)
+        page = jobs.roster.page(selection, self._at, _LOOK_OF_PAGE, _LOOK_OF_PAGE)
+        if not all(job.succeeded for job in page.jobs):
+            return self._listing.respond(FAILED)
+        self._found = self._found or bool(page.jobs)
+        if page.next is not None:
             self._at = page.next
-        if self._at is not None:
             return self
         return self._listing.respond(200 if self._found else FAILED)
 

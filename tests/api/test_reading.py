@@ -364,3 +364,9 @@ def test_no_lease(face: Face) -> None:
     assert answer.lease is None
     for query in ("lease", "wait=1&lease=maybe"):
         assert face.ask("GET", f"/jobs/0?{query}").status == 400
+
+
+def test_much_output_in_json(face: Face) -> None:
+    face.complete(out=b"x" * 200_000)
+    (job,) = value(face.ask("GET", "/jobs/0"))["jobs"]
+    assert job["out"] == "x" * 200_000
