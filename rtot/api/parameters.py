@@ -101,6 +101,7 @@ CWD = Parameter("cwd", "an absolute path", _parse_directory)
 LABEL = Parameter("label", "1 to 255 characters", _parse_label, repeatable=True)
 TIMEOUT = Parameter("timeout", "a duration of more than nothing", _parse_timeout)
 STDIN = choice("stdin", "open", "null")
+STDERR = choice("stderr", "out", "err")
 LAUNCHER = Parameter("launcher", "the name of a launcher", str)
 LEASE = Parameter("lease", "seconds or another duration, or nothing", _parse_lease)
 

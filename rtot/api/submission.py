@@ -16,6 +16,7 @@ from rtot.api.parameters import (
     LABEL,
     LAUNCHER,
     LEASE,
+    STDERR,
     STDIN,
     TIMEOUT,
     WAIT,
@@ -46,7 +47,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-_OPTIONS = frozenset(p.name for p in (ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, LAUNCHER))
+_OPTIONS = frozenset(p.name for p in (ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, STDERR, LAUNCHER))
 
 
 def submit(ask: Ask) -> Answer:
@@ -110,6 +111,7 @@ def parse_options(query: Query, settings: Settings) -> Options:
         timeout=query.get(TIMEOUT),
         stdin_open=query.get(STDIN) == "open",
         launcher=launcher,
+        stderr_to_stdout=query.get(STDERR) == "out",
     )
 
 

@@ -100,6 +100,7 @@ class Options(NamedTuple):
     timeout: float | None = None
     stdin_open: bool = False
     launcher: str | None = None
+    stderr_to_stdout: bool = False
 
 
 PLAIN = Options()
@@ -118,9 +119,10 @@ class Running:
 
     __slots__ = ("drain_at", "open", "started", "timeout_at")
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, streams: set[Stream]) -> None:
+        """`streams` are those that have a pipe."""
         self.started = started
-        self.open = {Stream.OUT, Stream.ERR}
+        self.open = streams
         self.timeout_at: float | None = None
         self.drain_at: float | None = None
 

@@ -201,7 +201,8 @@ class JobTable:
         """The job's process runs."""
         job.pid = pid
         job.start = now.wall
-        job.running = Running(now.monotonic)
+        streams = {Stream.OUT} if job.options.stderr_to_stdout else {Stream.OUT, Stream.ERR}
+        job.running = Running(now.monotonic, streams)
         if job.options.stdin_open:
             self.inputs.open(job.id)
         if job.timeout is not None:

@@ -205,7 +205,9 @@ class Children:
         env = {original_bytes(name): original_bytes(value) for name, value in options.env}
         cwd = None if options.cwd is None else original_bytes(options.cwd)
         try:
-            pipes = self._processes.open_pipes(stdin=options.stdin_open)
+            pipes = self._processes.open_pipes(
+                stdin=options.stdin_open, stderr=not options.stderr_to_stdout
+            )
         except TryLaterError as failure:
             self._jobs.deferred(job, str(failure), now)
             return

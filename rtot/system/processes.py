@@ -144,15 +144,17 @@ class Processes:
         # exec(3) resets signals that are handled, and not those that are ignored.
         self._ignored = [s for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
 
-    def open_pipes(self, *, stdin: bool) -> list[Pipe]:
+    def open_pipes(self, *, stdin: bool, stderr: bool = True) -> list[Pipe]:
         """The pipes of a process that is to be spawned. Raises TryLaterError, having kept none.
+
+        Without a pipe of its own stderr goes where stdout goes.
 
         The owner closes them (`close_pipes`), or has `spawn` close the process's ends and
         closes its own when they have ended.
         """
         pipes: list[Pipe] = []
         try:
-            for number in (1, 2, 0) if stdin else (1, 2):
+            for number in (1, *((2,) if stderr else ()), *((0,) if stdin else ())):
                 pipe = Pipe.open(number)
                 pipes.append(pipe)
         except OSError as error:
@@ -183,6 +185,9 @@ class Processes:
         # Where a pipe is stdin, its action comes after this one.
         actions = [(os.POSIX_SPAWN_DUP2, self._devnull, 0)]
         actions += [(os.POSIX_SPAWN_DUP2, pipe.theirs, pipe.number) for pipe in pipes]
+        if not any(pipe.number == 2 for pipe in pipes):
+            # One pipe for both, so that the kernel keeps their order.
+            actions.append((os.POSIX_SPAWN_DUP2, 1, 2))
         with contextlib.nullcontext() if cwd is None else self._working_directory(cwd):
             try:
                 # A launcher is looked for in PATH, a script has a path of its own.

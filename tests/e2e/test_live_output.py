@@ -222,3 +222,14 @@ def test_one_request_fails_as_the_job_does(rtot: Rtot) -> None:
     for script, status in (("echo some", 0), ("echo some; exit 3", 18)):
         done = subprocess.run([*command, "-d", script], capture_output=True, check=False)
         assert (done.returncode, done.stdout) == (status, b"some\n")
+
+
+def test_both_streams_in_their_true_order(rtot: Rtot) -> None:
+    script = b"for i in 1 2 3 4 5; do echo o$i; echo e$i >&2; done; head -c1 /dev/stdin"
+    job_id = rtot.submit(script, "stderr=out&stdin=open")
+    rtot.curl(f"/jobs/{job_id}/in?close", "-X", "POST", "-d", "x")
+    job = rtot.json(f"/jobs/{job_id}?wait=20")["jobs"][0]
+    assert job["out"] == "".join(f"o{i}\ne{i}\n" for i in range(1, 6)) + "x"
+    assert "err" not in job
+    told = rtot.curl(f"/jobs/{job_id}/events", "-H", "Accept: application/x-ndjson")
+    assert b'"event":"err"' not in told

@@ -1013,3 +1013,13 @@ def test_the_order_of_changes_stays_small(table: Table) -> None:
         table.world.end(job.id, 0, START)
     assert len(table.jobs.changes._by_change) <= 64 + 3
     assert len(table.jobs.changes.after(0, 5000)) == 1000
+
+
+def test_one_pipe_for_both_outputs(table: Table) -> None:
+    job = table.run(stderr_to_stdout=True)
+    assert job.running is not None
+    assert job.running.open == {Stream.OUT}
+    table.jobs.output_received(job.id, Stream.OUT, b"both", START)
+    table.jobs.exited(job.id, 0, USAGE, START)
+    table.jobs.output_closed(job.id, Stream.OUT, START)
+    assert (job.state, job.output.out_size, job.output.err_size) == (State.COMPLETE, 4, 0)
