@@ -58,7 +58,7 @@ class Changes(NamedTuple):
             page, last = self._page(listing.limit)
             chosen = iter(page)
         deleted = ",".join(str(job_id) for number, job_id in reversed(deletions) if number <= last)
-        pieces = json_array(chosen, listing.fields, jobs, f',"deleted":[{deleted}]')
+        pieces = json_array(chosen, listing.view, jobs, f',"deleted":[{deleted}]')
         headers = (JSON_TYPE, seq_header(last), *listing.headers)
         return Response(200, headers, JsonBody(pieces))
 

@@ -2,12 +2,10 @@
 
 from rtot.api.answers import Answer, Ask, no_content
 from rtot.api.changes import list_changes
-from rtot.api.job_json import DEFAULT_FIELDS
 from rtot.api.listing import Listing, iter_matching
 from rtot.api.parameters import (
     FAIL,
     FAILED,
-    FIELDS,
     FROM,
     LIMIT,
     SELECTED_LABEL,
@@ -15,7 +13,7 @@ from rtot.api.parameters import (
     STATE,
     UNTIL,
 )
-from rtot.api.waits import JobsWait, asked_wait
+from rtot.api.waits import JobsWait, asked_view, asked_wait
 from rtot.http.query import BadParameterError
 from rtot.jobs.selection import Selection
 
@@ -30,7 +28,7 @@ def list_jobs(ask: Ask) -> Answer:
         ask.request,
         jobs,
         _selection(ask),
-        query.get(FIELDS, DEFAULT_FIELDS),
+        asked_view(query),
         query.get(FROM, 0),
         query.get(LIMIT),
         headers,

@@ -4,8 +4,8 @@ import math
 from signal import Signals
 
 from rtot.api.answers import Answer, Ask, RefusalError, Upload, json, no_content
-from rtot.api.job_json import DEFAULT_FIELDS
-from rtot.api.parameters import CLOSE, GRACE, SIGNAL, TIMEOUT_AFTER, TREE
+from rtot.api.job_json import DEFAULT_FIELDS, View
+from rtot.api.parameters import CLOSE, GRACE, SIGNAL, TIMEOUT_AFTER, TIMES, TREE
 from rtot.api.reading import parse_job_id, require_job, show_job
 from rtot.api.waits import StopWait, receipt_answer
 from rtot.clock import Now
@@ -50,7 +50,8 @@ def set_timeout(ask: Ask) -> Answer:
         raise BadParameterError("after", "is missing")
     job = _unfinished(ask)
     ask.jobs.set_timeout(job, after, ask.now)
-    return show_job(200, job, (*DEFAULT_FIELDS, "timeout"), (), ask.jobs)
+    view = View((*DEFAULT_FIELDS, "timeout"), ask.query.get(TIMES) == "unix")
+    return show_job(200, job, view, (), ask.jobs)
 
 
 def write_stdin(ask: Ask) -> Answer:

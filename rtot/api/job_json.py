@@ -7,6 +7,7 @@ larger than a fixed multiple of one read of the output, whatever the job wrote.
 import codecs
 from collections.abc import Callable, Iterator, Mapping
 from signal import Signals
+from typing import NamedTuple
 
 from rtot.jobs.job import SHOWN, Job, Usage
 from rtot.jobs.output import Stream, UnreadableError
@@ -15,6 +16,16 @@ from rtot.text import EACH_BYTE, decode, format_time, string, strings
 
 ALWAYS = ("id", "state", "exit", "href")
 DEFAULT_FIELDS: tuple[str, ...] = ("out", "err", "start", "complete", "create", "hint")
+
+
+class View(NamedTuple):
+    """How jobs are to be shown: with these fields, and the times as numbers (`unix`) or as text."""
+
+    fields: tuple[str, ...] = DEFAULT_FIELDS
+    unix: bool = False
+
+
+DEFAULT_VIEW = View()
 UNREADABLE = "its output cannot be read any more"
 _PIECE = 64 * 1024
 
@@ -120,7 +131,7 @@ def _signal(job: Job) -> str:
 
 
 # Every field that can be asked for, but `out` and `err`, which are not small, `hint`, which is
-# there only if there is one, and `filename`, which only the table knows.
+# there only if there is one, and `seconds` and `filename`, for which the table is asked.
 SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
     "start": lambda job: string(format_time(job.start)),
     "complete": lambda job: string(format_time(job.complete)),
@@ -143,17 +154,38 @@ SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
     "receipt": lambda job: "null" if job.stop is None else receipt(job.stop, job.stop.signal),
     "usage": lambda job: _usage(job.usage),
 }
-ALL_FIELDS = (*DEFAULT_FIELDS, *(f for f in SMALL_FIELDS if f not in DEFAULT_FIELDS), "filename")
+ALL_FIELDS = (
+    *DEFAULT_FIELDS,
+    "seconds",
+    *(f for f in SMALL_FIELDS if f not in DEFAULT_FIELDS),
+    "filename",
+)
+_TIMES = frozenset({"start", "complete", "create"})
 
 
-def whole(job: Job, fields: tuple[str, ...], filename: str) -> str | None:
+def unix_time(wall: int) -> str:
+    """Nanoseconds since the epoch as a JSON number of seconds; null for not yet."""
+    return f"{wall // 1_000_000_000}.{wall % 1_000_000_000:09d}" if wall else "null"
+
+
+def _running_time(job: Job, wall: int) -> str:
+    """Seconds from the start to the end, or until now; null for a job that was never started."""
+    if not job.start:
+        return "null"
+    # A clock may have been set back meanwhile.
+    return f"{max(0, (job.complete or wall) - job.start) / 1e9:.6f}"
+
+
+def whole(job: Job, view: View, filename: str, wall: int) -> str | None:
     """The job as a JSON object; None where its output is too large to be told at once.
+
+    `wall` is the time (ns since the epoch).
 
     The fields that are there ALWAYS need not be named. Raises UnreadableError.
     """
     output = job.output
-    out = output.out_size if "out" in fields else 0
-    err = output.err_size if "err" in fields else 0
+    out = output.out_size if "out" in view.fields else 0
+    err = output.err_size if "err" in view.fields else 0
     if out + err > _PIECE:
         return None
     text = f'{{"id":{job.id}'
@@ -161,25 +193,27 @@ def whole(job: Job, fields: tuple[str, ...], filename: str) -> str | None:
         text += f',"out":{string(decode(_read(job, Stream.OUT, out)))}'
     if err:
         text += f',"err":{string(decode(_read(job, Stream.ERR, err)))}'
-    return text + _rest(job, fields, filename)
+    return text + _rest(job, view, filename, wall)
 
 
-def render(job: Job, fields: tuple[str, ...], filename: str) -> Iterator[bytes]:
+def render(job: Job, view: View, filename: str, wall: int) -> Iterator[bytes]:
     """The job as a JSON object, in pieces.
 
     It shows the job as it was when the first piece was requested. Raises UnreadableError if
     the output is gone, for example because the job was forgotten in the meantime. An object that
     was begun is ended before that, with an `error`.
     """
-    text = whole(job, fields, filename)
+    text = whole(job, view, filename, wall)
     if text is not None:
         yield text.encode()
         return
     head = f'{{"id":{job.id}'
     ends = {
-        s: job.output.size(s) for s in Stream if s.name.lower() in fields and job.output.size(s)
+        s: job.output.size(s)
+        for s in Stream
+        if s.name.lower() in view.fields and job.output.size(s)
     }
-    tail = _rest(job, fields, filename)
+    tail = _rest(job, view, filename, wall)
     for stream, end in ends.items():
         yield f'{head},"{stream.name.lower()}":"'.encode()
         head = ""
@@ -198,19 +232,23 @@ def stand_in(job: Job, why: str) -> bytes:
     return f'{{"id":{job.id},"state":"{state}","error":"{why}","href":"/jobs/{job.id}"}}'.encode()
 
 
-def _rest(job: Job, fields: tuple[str, ...], filename: str) -> str:
+def _rest(job: Job, view: View, filename: str, wall: int) -> str:
     """What comes after the output."""
     text = f',"state":"{SHOWN[job.state]}"'
     if exit := exit_text(job):
         text += f',"exit":{string(exit)}'
     if job.cut:
         # Whatever was asked for: it must not look whole.
-        text += "".join(f',"{name}":{n}' for name, n in dropped(job) if name not in fields)
-    for name in fields:
-        if name in SMALL_FIELDS:
+        text += "".join(f',"{name}":{n}' for name, n in dropped(job) if name not in view.fields)
+    for name in view.fields:
+        if name in _TIMES and view.unix:
+            text += f',"{name}":{unix_time(getattr(job, name))}'
+        elif name in SMALL_FIELDS:
             text += f',"{name}":{SMALL_FIELDS[name](job)}'
         elif name == "hint" and job.hint:
             text += f',"hint":{string(job.hint)}'
+        elif name == "seconds":
+            text += f',"seconds":{_running_time(job, wall)}'
         elif name == "filename":
             text += f',"filename":{string(filename)}'
     return f'{text},"href":"/jobs/{job.id}"}}'

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rtot.api.answers import FAILED, Reply, Wait
-from rtot.api.job_json import UNREADABLE, render, stand_in
+from rtot.api.job_json import UNREADABLE, View, render, stand_in
 from rtot.api.streams import JsonBody
 from rtot.http.errors import JSON_TYPE
 from rtot.http.messages import Header, Headers, Request, Response
@@ -30,7 +30,7 @@ class Listing(NamedTuple):
     request: Request
     jobs: JobTable
     selection: Selection
-    fields: tuple[str, ...]
+    view: View
     first: int
     limit: int | None
     headers: Headers
@@ -62,7 +62,7 @@ class Listing(NamedTuple):
                 link = f'<{_next_page(self.request, page.next)}>; rel="next"'
                 headers = (*headers, ("Link", link))
             chosen = iter(page.jobs)
-        pieces = json_array(chosen, self.fields, self.jobs, more)
+        pieces = json_array(chosen, self.view, self.jobs, more)
         # What was waited for is kept until it is told.
         return Reply(Response(status, headers, JsonBody(pieces)), sources=self.awaited)
 
@@ -108,7 +108,7 @@ def seq_header(number: int) -> Header:
 
 
 def json_array(
-    chosen: Iterator[Job | None], fields: tuple[str, ...], jobs: JobTable, more: str = ""
+    chosen: Iterator[Job | None], view: View, jobs: JobTable, more: str = ""
 ) -> Iterator[bytes]:
     """`{"jobs":[…]}` in pieces, `more` behind the array; None among the jobs is a pause.
 
@@ -119,17 +119,17 @@ def json_array(
         if job is None:
             yield b""
             continue
-        for piece in _shown(job, fields, jobs):
+        for piece in _shown(job, view, jobs):
             yield before + piece
             before = b""
         before = b","
     yield (b"" if before == b"," else before) + f"]{more}}}\n".encode()
 
 
-def _shown(job: Job, fields: tuple[str, ...], jobs: JobTable) -> Iterator[bytes]:
+def _shown(job: Job, view: View, jobs: JobTable) -> Iterator[bytes]:
     begun = False
     try:
-        for piece in render(job, fields, jobs.script_path(job)):
+        for piece in render(job, view, jobs.script_path(job), jobs.wall):
             yield piece
             begun = True
     except UnreadableError:

@@ -107,6 +107,7 @@ LEASE = Parameter("lease", "seconds or another duration, or nothing", _parse_lea
 
 # Of an answer that shows jobs.
 FIELDS = Parameter("fields", "names of fields, joined by commas, or *", _parse_fields)
+TIMES = choice("times", "text", "unix")
 WAIT = duration("wait")
 UNTIL = choice("until", "all", "any")
 STATE = Parameter("state", "new, running or complete", _parse_state)

@@ -13,8 +13,8 @@ from rtot.api.answers import (
     no_content,
     unsatisfiable,
 )
-from rtot.api.job_json import DEFAULT_FIELDS, render, whole
-from rtot.api.parameters import FAIL, FIELDS, FOLLOW, LEASE, OFFSET
+from rtot.api.job_json import View, render, whole
+from rtot.api.parameters import FAIL, FOLLOW, LEASE, OFFSET, TIMES
 from rtot.api.streams import (
     EXIT,
     EventsBody,
@@ -26,7 +26,7 @@ from rtot.api.streams import (
     exit_field,
     hint_header,
 )
-from rtot.api.waits import JobsWait, asked_wait
+from rtot.api.waits import JobsWait, asked_view, asked_wait
 from rtot.http.errors import JSON_TYPE, error
 from rtot.http.messages import Body, Headers, Request, Response
 from rtot.http.query import BadParameterError
@@ -43,7 +43,7 @@ _LONGEST_NUMBER = 18
 def get_job(ask: Ask) -> Answer:
     """A job, after a wait if one was requested."""
     jobs, fail = ask.jobs, ask.query.get(FAIL, False)
-    fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
+    view = asked_view(ask.query)
     wait, headers = asked_wait(ask)
     lease = ask.query.get(LEASE)
     if lease is not None and wait is None:
@@ -54,7 +54,7 @@ def get_job(ask: Ask) -> Answer:
         job = jobs.get(job_id)
         if job is None:
             return json(404, '{"jobs":[]}\n')
-        return show_job(200 if job.over else 202, job, fields, headers, jobs, fail=fail)
+        return show_job(200 if job.over else 202, job, view, headers, jobs, fail=fail)
 
     if wait is not None:
         job = jobs.get(job_id)
@@ -67,7 +67,7 @@ def get_job(ask: Ask) -> Answer:
 def show_job(
     status: int,
     job: Job,
-    fields: tuple[str, ...],
+    view: View,
     headers: Headers,
     jobs: JobTable,
     *,
@@ -75,7 +75,7 @@ def show_job(
 ) -> Response | Reply:
     """The job as JSON. With `fail` the status is 424 if the job has not succeeded."""
     try:
-        text = whole(job, fields, jobs.script_path(job))
+        text = whole(job, view, jobs.script_path(job), jobs.wall)
     except UnreadableError:
         message = f"the output of job {job.id} cannot be read any more"
         return error(500, "unreadable output", message)
@@ -88,14 +88,14 @@ def show_job(
             *_exit_header(job),
             *dropped_header(job, Stream),
         ),
-        JsonBody(_large(job, fields, jobs)) if text is None else f'{{"jobs":[{text}]}}\n'.encode(),
+        JsonBody(_large(job, view, jobs)) if text is None else f'{{"jobs":[{text}]}}\n'.encode(),
     )
     return response if text is not None else Reply(response, sources=(job.id,))
 
 
-def _large(job: Job, fields: tuple[str, ...], jobs: JobTable) -> Iterator[bytes]:
+def _large(job: Job, view: View, jobs: JobTable) -> Iterator[bytes]:
     yield b'{"jobs":['
-    yield from render(job, fields, jobs.script_path(job))
+    yield from render(job, view, jobs.script_path(job), jobs.wall)
     yield b"]}\n"
 
 
@@ -165,7 +165,10 @@ def get_events(ask: Ask) -> Answer:
     if fail:
         check_fail(ask)
     job = require_job(ask)
-    return tell_events(ask.jobs, job, ask.request, (), follow=follow, fail=fail, lease=lease)
+    unix = query.get(TIMES) == "unix"
+    return tell_events(
+        ask.jobs, job, ask.request, (), follow=follow, fail=fail, lease=lease, unix=unix
+    )
 
 
 def check_fail(ask: Ask) -> None:
@@ -202,6 +205,7 @@ def tell_events(
     follow: bool,
     fail: bool,
     lease: float | None,
+    unix: bool,
 ) -> Answer:
     """The job's events after the one that the request names, or from the first on."""
     last = request.headers.get("last-event-id")
@@ -221,7 +225,7 @@ def tell_events(
     # If both have the same weight, the one that Accept names more specifically.
     ndjson = quality(accept, "application/x-ndjson") > quality(accept, "text/event-stream")
     kind = "application/x-ndjson" if ndjson else "text/event-stream"
-    body = EventsBody(jobs, job, position, follow=follow, fail=fail, sse=not ndjson)
+    body = EventsBody(jobs, job, position, follow=follow, fail=fail, sse=not ndjson, unix=unix)
     headers = (("Content-Type", kind), *headers, *_exit_header(job), *dropped_header(job, Stream))
     return _stream(job, status, headers, body, fail=fail, lease=lease)
 

@@ -35,6 +35,7 @@ from rtot.api.parameters import (
     STDIN,
     TIMEOUT,
     TIMEOUT_AFTER,
+    TIMES,
     TREE,
     UNTIL,
     WAIT,
@@ -85,7 +86,7 @@ ROUTES = (
         "GET",
         "/jobs",
         collection.list_jobs,
-        (STATE, FAILED, SELECTED_LABEL, FIELDS, WAIT, UNTIL, FAIL, FROM, LIMIT, SINCE),
+        (STATE, FAILED, SELECTED_LABEL, FIELDS, TIMES, WAIT, UNTIL, FAIL, FROM, LIMIT, SINCE),
     ),
     Route(
         "POST",
@@ -101,6 +102,7 @@ ROUTES = (
             STDERR,
             LAUNCHER,
             FIELDS,
+            TIMES,
             WAIT,
             FOLLOWED,
             FAIL,
@@ -109,15 +111,15 @@ ROUTES = (
         Body.SCRIPT,
     ),
     Route("DELETE", "/jobs", collection.delete_jobs, (STATE, FAILED, SELECTED_LABEL)),
-    Route("GET", "/jobs/{id}", reading.get_job, (FIELDS, WAIT, FAIL, LEASE)),
+    Route("GET", "/jobs/{id}", reading.get_job, (FIELDS, TIMES, WAIT, FAIL, LEASE)),
     Route("DELETE", "/jobs/{id}", control.delete_job, (TREE,)),
     Route("GET", "/jobs/{id}/out", reading.get_out, (OFFSET, FOLLOW, FAIL, LEASE)),
     Route("GET", "/jobs/{id}/err", reading.get_err, (OFFSET, FOLLOW, FAIL, LEASE)),
-    Route("GET", "/jobs/{id}/events", reading.get_events, (FOLLOW, FAIL, LEASE)),
+    Route("GET", "/jobs/{id}/events", reading.get_events, (FOLLOW, FAIL, LEASE, TIMES)),
     Route("GET", "/jobs/{id}/processes", processes.list_processes),
     Route("POST", "/jobs/{id}/in", control.write_stdin, (CLOSE,), Body.STREAMED),
     Route("POST", "/jobs/{id}/kill", control.kill, (SIGNAL, GRACE, TREE)),
-    Route("POST", "/jobs/{id}/timeout", control.set_timeout, (TIMEOUT_AFTER,)),
+    Route("POST", "/jobs/{id}/timeout", control.set_timeout, (TIMEOUT_AFTER, TIMES)),
 )
 
 

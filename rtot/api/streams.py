@@ -7,7 +7,7 @@ the body ends as broken, so that partial output does not look complete.
 from collections.abc import Iterable, Iterator
 from enum import IntFlag
 
-from rtot.api.job_json import SMALL_FIELDS, dropped, exit_text
+from rtot.api.job_json import SMALL_FIELDS, dropped, exit_text, unix_time
 from rtot.http.messages import BROKEN, THE_END, End, Headers
 from rtot.jobs.job import Job
 from rtot.jobs.output import Stream, UnreadableError
@@ -192,6 +192,7 @@ class EventsBody:
         "_jobs",
         "_position",
         "_sse",
+        "_unix",
         "length",
         "topic",
         "trailers",
@@ -206,10 +207,12 @@ class EventsBody:
         follow: bool,
         fail: bool,
         sse: bool,
+        unix: bool,
     ) -> None:
         """From `position` on, as Server-Sent Events (`sse`) or as lines of JSON.
 
-        `fail`: a job that failed or was cut breaks the body off at its end.
+        `fail`: a job that failed or was cut breaks the body off at its end. `unix`: times are
+        numbers.
         """
         self._jobs = jobs
         self._job = job
@@ -217,6 +220,7 @@ class EventsBody:
         self._follow = follow
         self._fail = fail
         self._sse = sse
+        self._unix = unix
         self._index = _first_untold(job, position)
         self.length: int | None = None
         self.trailers = _TRAILERS
@@ -309,7 +313,7 @@ class EventsBody:
         return self._event(stream.name.lower(), wall, f',"offset":{offset},{content}')
 
     def _event(self, name: str, wall: int, more: str) -> bytes:
-        time = string(format_time(wall))
+        time = unix_time(wall) if self._unix else string(format_time(wall))
         if self._sse:
             data = f'{{"time":{time}{more}}}'
             return f"id: {self._position}\nevent: {name}\ndata: {data}\n\n".encode()

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from rtot.api.answers import Answer, Ask, NeedBody, RefusalError, Reply
-from rtot.api.job_json import DEFAULT_FIELDS
+from rtot.api.job_json import View
 from rtot.api.parameters import (
     ARG,
     CWD,
@@ -22,7 +22,7 @@ from rtot.api.parameters import (
     WAIT,
 )
 from rtot.api.reading import check_fail, follow_output, show_job, tell_events
-from rtot.api.waits import JobsWait, asked_wait
+from rtot.api.waits import JobsWait, asked_view, asked_wait
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.errors import RETRY, error
@@ -70,7 +70,7 @@ def submit(ask: Ask) -> Answer:
     key = ask.request.headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= 255:
         raise RefusalError(error(400, "invalid header", "Idempotency-Key: want 1 to 255 bytes"))
-    fields = ask.query.get(FIELDS, DEFAULT_FIELDS)
+    view = asked_view(ask.query)
     kind = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("multipart/"):
         raise RefusalError(_ENVELOPED)
@@ -80,7 +80,7 @@ def submit(ask: Ask) -> Answer:
         ask.settings,
         ask.request,
         options,
-        fields,
+        view,
         headers,
         wait,
         follow,
@@ -144,7 +144,7 @@ class Draft(NamedTuple):
     settings: Settings
     request: Request
     options: Options
-    fields: tuple[str, ...]
+    view: View
     headers: Headers
     wait: float | None
     follow: str | None
@@ -174,7 +174,7 @@ class Draft(NamedTuple):
             if job is None:
                 message = f"job {job_id} was deleted while it was waited for"
                 return error(410, "job is gone", message)
-            return show_job(201, job, self.fields, headers, self.jobs, fail=self.fail)
+            return show_job(201, job, self.view, headers, self.jobs, fail=self.fail)
 
         if self.wait is None or job.over:
             return answer()
@@ -187,7 +187,15 @@ class Draft(NamedTuple):
         jobs, fail, lease = self.jobs, self.fail, self.lease
         if self.follow == "events":
             return tell_events(
-                jobs, job, self.request, headers, status=201, follow=True, fail=fail, lease=lease
+                jobs,
+                job,
+                self.request,
+                headers,
+                status=201,
+                follow=True,
+                fail=fail,
+                lease=lease,
+                unix=self.view.unix,
             )
         stream = Stream.OUT if self.follow == "out" else Stream.ERR
         return follow_output(jobs, job, stream, headers, status=201, fail=fail, lease=lease)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from signal import Signals
 
 from rtot.api.answers import Ask, Reply, Wait, json
-from rtot.api.job_json import receipt
-from rtot.api.parameters import WAIT
+from rtot.api.job_json import DEFAULT_FIELDS, View, receipt
+from rtot.api.parameters import FIELDS, TIMES, WAIT
 from rtot.http.messages import Headers, Response
+from rtot.http.query import Query
 from rtot.jobs.leases import Lease
 from rtot.jobs.stop import Stop
 from rtot.jobs.table import JobTable
@@ -68,6 +69,11 @@ class StopWait:
 def receipt_answer(stop: Stop | None, signal: Signals) -> Response:
     """What became of a kill with that signal; without a `stop` there was nobody to kill."""
     return json(200, f"{receipt(stop, signal)}\n")
+
+
+def asked_view(query: Query) -> View:
+    """How the client wants jobs to be shown."""
+    return View(query.get(FIELDS, DEFAULT_FIELDS), query.get(TIMES) == "unix")
 
 
 def asked_wait(ask: Ask) -> tuple[float | None, Headers]:

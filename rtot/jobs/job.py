@@ -119,10 +119,9 @@ class Running:
 
     __slots__ = ("drain_at", "open", "started", "timeout_at")
 
-    def __init__(self, started: float, streams: set[Stream]) -> None:
-        """`streams` are those that have a pipe."""
+    def __init__(self, started: float, options: Options) -> None:
         self.started = started
-        self.open = streams
+        self.open = {Stream.OUT} if options.stderr_to_stdout else {Stream.OUT, Stream.ERR}
         self.timeout_at: float | None = None
         self.drain_at: float | None = None
 
@@ -164,7 +163,9 @@ class Job:
         "usage",
     )
 
-    def __init__(self, id: int, options: Options, output: Output, create: int) -> None:
+    def __init__(
+        self, id: int, options: Options, output: Output, create: int, hint: str = ""
+    ) -> None:
         self.id = id
         self.options = options
         self.output = output
@@ -182,7 +183,7 @@ class Job:
         self.running: Running | None = None
         self.key: str | None = None
         self.fingerprint = 0
-        self.hint = ""
+        self.hint = hint
         """What was probably done wrong, for people (`jobs.hints`)."""
         self.stop: Stop | None = None
         """The last attempt to end it, for the receipt."""

@@ -76,6 +76,8 @@ class JobTable:
         """The stdins of running jobs."""
         self.examinations = Examinations(self._outbox)
         self.leases = Leases()
+        # The time of the turn (ns since the epoch).
+        self.wall = 0
         self._disk_full = False
         self._closing = False
 
@@ -114,8 +116,7 @@ class JobTable:
         self._next_id += 1
         limit, memory = self._settings.max_output, self._settings.max_memory
         output = Output(self._storage, str(job_id), limit=limit, memory=memory)
-        job = Job(job_id, options, output, now.wall)
-        job.hint = hint
+        job = Job(job_id, options, output, now.wall, hint)
         self.roster.add(job, key, fingerprint)
         self._outbox.changed(ANY_JOB)
         self._queue.add(job)
@@ -201,8 +202,7 @@ class JobTable:
         """The job's process runs."""
         job.pid = pid
         job.start = now.wall
-        streams = {Stream.OUT} if job.options.stderr_to_stdout else {Stream.OUT, Stream.ERR}
-        job.running = Running(now.monotonic, streams)
+        job.running = Running(now.monotonic, job.options)
         if job.options.stdin_open:
             self.inputs.open(job.id)
         if job.timeout is not None:
@@ -274,7 +274,8 @@ class JobTable:
             self._stopped(stop.job_id)
 
     def expire(self, now: Now) -> None:
-        """Do what is due."""
+        """Do what is due. Call it in every turn."""
+        self.wall = now.wall
         for job_id in self._deadlines.due(now.monotonic):
             job = self.roster.find(job_id)
             # A job that is finished has no deadline.
@@ -317,7 +318,6 @@ class JobTable:
         return min((t for t in times if t is not None), default=None)
 
     def note_bug(self, failure: Exception) -> None:
-        """A job could not be shown."""
         self._outbox.command(ReportBug(failure))
 
     def take_commands(self) -> list[Command]:

@@ -32,7 +32,14 @@ def completed(job: Job, status: int = 0, failure: str = "") -> Job:
 
 
 def rendered(job: Job, *fields: str) -> dict[str, object]:
-    pieces = list(job_json.render(job, fields or job_json.DEFAULT_FIELDS, "/spool/job-7"))
+    pieces = list(
+        job_json.render(
+            job,
+            job_json.View(fields or job_json.DEFAULT_FIELDS),
+            "/spool/job-7",
+            job.create + 2_500_000_000,
+        )
+    )
     value = json.loads(b"".join(pieces))
     assert isinstance(value, dict)
     return value
@@ -125,6 +132,7 @@ def test_all_fields() -> None:
             "escalated": [{"pid": 43, "command": "sleep"}],
             "surviving": [],
         },
+        "seconds": 0,
         "usage": {"user": 1.5, "system": 0.00025, "peak": 4096},
         "filename": "/spool/job-7",
         "href": "/jobs/7",
@@ -157,14 +165,14 @@ def test_large_output_in_pieces_is_the_same(out: bytes, err: bytes, size: int) -
 
 def test_pieces_are_bounded() -> None:
     job = make_job(out=b"\0" * 1_000_000)
-    pieces = list(job_json.render(job, ("out",), ""))
+    pieces = list(job_json.render(job, job_json.View(("out",)), "", 1))
     assert max(map(len, pieces)) <= 6 * job_json._PIECE
     assert json.loads(b"".join(pieces))["out"] == "\0" * 1_000_000
 
 
 def test_output_that_cannot_be_had_any_more_is_not_told_as_less() -> None:
     job = make_job(out=b"x" * 1_000_000)
-    pieces = job_json.render(job, ("out",), "")
+    pieces = job_json.render(job, job_json.View(("out",)), "", 1)
     next(pieces)
     job.output.remove()
     with pytest.raises(UnreadableError):
@@ -172,10 +180,10 @@ def test_output_that_cannot_be_had_any_more_is_not_told_as_less() -> None:
     output = Output(MemoryDisk(), "7", limit=1 << 30, memory=10)
     output.append(Stream.OUT, b"x" * 100, 1)
     small = Job(7, Options(), output, 1)
-    assert job_json.whole(small, ("out",), "") is not None
+    assert job_json.whole(small, job_json.View(("out",)), "", 1) is not None
     output.remove()
     with pytest.raises(UnreadableError):
-        job_json.whole(small, ("out",), "")
+        job_json.whole(small, job_json.View(("out",)), "", 1)
 
 
 def test_output_that_is_partly_in_memory() -> None:
@@ -201,7 +209,7 @@ def test_signals_have_the_names_that_go_gave_them() -> None:
 def test_what_is_told_at_once_and_what_in_pieces() -> None:
     for out, err, at_once in ((1 << 16, 0, True), (1 << 15, 1 << 15, True), (1 << 16, 1, False)):
         job = make_job(b"o" * out, b"e" * err)
-        whole = job_json.whole(job, job_json.DEFAULT_FIELDS, "/x")
+        whole = job_json.whole(job, job_json.DEFAULT_VIEW, "/x", 1)
         assert (whole is not None) == at_once
         assert rendered(job)["out"] == "o" * out
 
@@ -220,3 +228,26 @@ def test_usage_and_seconds() -> None:
     fields = rendered(job, "usage", "timeout")
     assert fields["usage"] == {"user": 1.5, "system": 0.00002, "peak": 4096}
     assert fields["timeout"] == 0.25
+
+
+def test_times_as_numbers() -> None:
+    job = completed(make_job())
+    job.start += 1_500_000_001
+    job.complete = job.start + 250_000_000
+    fields = ("create", "start", "complete", "seconds")
+    view = job_json.View(fields, unix=True)
+    text = b"".join(job_json.render(job, view, "", 0)).decode()
+    assert '"create":1389497552.314152969,"start":1389497553.814152970' in text
+    assert json.loads(text)["seconds"] == 0.25
+    new = json.loads(b"".join(job_json.render(make_job(), view, "", 0)))
+    assert [new[name] for name in ("start", "complete", "seconds")] == [None] * 3
+
+
+def test_the_running_time_of_a_job_that_runs() -> None:
+    job = make_job()
+    job.state = State.RUNNING
+    job.start = job.create
+    assert rendered(job, "seconds")["seconds"] == 2.5
+    # The clock was set back.
+    job.start = job.create + 9_000_000_000
+    assert rendered(job, "seconds")["seconds"] == 0

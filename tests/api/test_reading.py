@@ -370,3 +370,16 @@ def test_much_output_in_json(face: Face) -> None:
     face.complete(out=b"x" * 200_000)
     (job,) = value(face.ask("GET", "/jobs/0"))["jobs"]
     assert job["out"] == "x" * 200_000
+
+
+def test_times_of_jobs_as_numbers(face: Face) -> None:
+    face.complete()
+    for target in ("/jobs", "/jobs/0", "/jobs/0?wait=1"):
+        mark = "&" if "?" in target else "?"
+        (job,) = value(face.ask("GET", f"{target}{mark}times=unix"))["jobs"]
+        assert job["create"] == job["start"] == job["complete"] == 1700000001.0
+        assert face.ask("GET", f"{target}{mark}times=iso").status == 400
+    (job,) = value(face.ask("POST", "/jobs?times=unix", b"echo"))["jobs"]
+    assert (job["create"], job["start"]) == (1700000001.0, None)
+    answer = face.ask("POST", "/jobs/1/timeout?after=1m&times=unix")
+    assert value(answer)["jobs"][0]["start"] is None

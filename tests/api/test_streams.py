@@ -323,3 +323,14 @@ def test_a_hint_that_comes_after_the_first_dropped_byte_is_told() -> None:
         ("hint", "15.1.0"),
         ("complete", "31.1.0"),
     ]
+
+
+def test_events_with_times_as_numbers() -> None:
+    face = Face()
+    face.complete(out=b"x")
+    for target in ("/jobs/0/events?times=unix", "/jobs/0/events?times=unix&follow"):
+        assert {e["time"] for e in events(face, target)} == {1700000001.0}
+    reply = face.answer(
+        "POST", "/jobs?follow=events&times=unix", b"echo", accept="application/x-ndjson"
+    )
+    assert b'"time":1700000001.000000000' in pull(reply.body)[0]  # type: ignore[union-attr, arg-type]
