@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rtot.api.answers import Answer, Ask, Reply
 from rtot.api.listing import Listing, json_array, seq_header
-from rtot.api.parameters import FROM, UNTIL
+from rtot.api.parameters import FROM, ORDER, UNTIL
 from rtot.api.streams import JsonBody
 from rtot.http.errors import JSON_TYPE
 from rtot.http.messages import Response
@@ -25,7 +25,7 @@ _MOST = 4096
 
 def list_changes(ask: Ask, listing: Listing, since: int, wait: float | None) -> Answer:
     """What has changed in a list after that number, once there is something if it is waited for."""
-    for parameter in (FROM, UNTIL):
+    for parameter in (FROM, UNTIL, ORDER):
         if parameter in ask.query:
             raise BadParameterError(parameter.name, "does not go with since")
     changes = Changes(listing, since)

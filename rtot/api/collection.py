@@ -7,7 +7,9 @@ from rtot.api.parameters import (
     FAIL,
     FAILED,
     FROM,
+    LAST,
     LIMIT,
+    ORDER,
     SELECTED_LABEL,
     SINCE,
     STATE,
@@ -24,14 +26,20 @@ def list_jobs(ask: Ask) -> Answer:
     wait, headers = asked_wait(ask)
     if UNTIL in query and wait is None:
         raise BadParameterError("until", "goes with wait")
+    last = query.get(LAST)
+    down = last is not None or query.get(ORDER) == "desc"
+    for parameter in (ORDER, FROM, LIMIT, SINCE):
+        if last is not None and parameter in query:
+            raise BadParameterError("last", f"does not go with {parameter.name}")
     listing = Listing(
         ask.request,
         jobs,
         _selection(ask),
         asked_view(query),
-        query.get(FROM, 0),
-        query.get(LIMIT),
+        query.get(FROM, jobs.last_id if down else 0),
+        query.get(LIMIT) if last is None else last,
         headers,
+        down,
         query.get(FAIL, False),
     )
     since = query.get(SINCE)

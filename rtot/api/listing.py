@@ -23,6 +23,8 @@ _LOOK_OF_PAGE = 4096
 class Listing(NamedTuple):
     """One list that a client asked for: from the job `first` on, at most `limit` of them.
 
+    `down`: the newest job first.
+
     `fail`: the status is 424 if one of them, whatever the limit, or of those that were `awaited`
     has not succeeded or is gone, and if there is none.
     """
@@ -34,16 +36,18 @@ class Listing(NamedTuple):
     first: int
     limit: int | None
     headers: Headers
+    down: bool = False
     fail: bool = False
     awaited: tuple[int, ...] = ()
 
     def pending(self) -> set[int]:
         """The jobs that are not complete yet."""
-        return {
-            job.id
-            for job in self.jobs.roster.unfinished()
-            if job.id >= self.first and self.selection.matches(job)
-        }
+        found = set()
+        for job in self.jobs.roster.unfinished():
+            inside = job.id <= self.first if self.down else job.id >= self.first
+            if inside and self.selection.matches(job):
+                found.add(job.id)
+        return found
 
     def answer(self) -> Response | Reply | Wait:
         """The list as it is now, once it is judged if that is asked for."""
@@ -54,12 +58,14 @@ class Listing(NamedTuple):
         headers = (JSON_TYPE, seq_header(self.jobs.changes.last), *self.headers)
         chosen: Iterator[Job | None]
         if self.limit is None:
-            chosen = _chosen(self.jobs, self.selection, self.first)
+            chosen = _chosen(self)
         else:
             look = max(self.limit, _LOOK_OF_PAGE)
-            page = self.jobs.roster.page(self.selection, self.first, self.limit, look)
+            page = self.jobs.roster.page(
+                self.selection, self.first, self.limit, look, down=self.down
+            )
             if page.next is not None:
-                link = f'<{_next_page(self.request, page.next)}>; rel="next"'
+                link = f'<{_next_page(self, page.next)}>; rel="next"'
                 headers = (*headers, ("Link", link))
             chosen = iter(page.jobs)
         pieces = json_array(chosen, self.view, self.jobs, more)
@@ -88,7 +94,8 @@ class Judgement:
         jobs, selection = self._listing.jobs, self._listing.selection
         if self._at == self._listing.first and not all(map(self._succeeded, self.topics)):
             return self._listing.respond(FAILED)
-        page = jobs.roster.page(selection, self._at, _LOOK_OF_PAGE, _LOOK_OF_PAGE)
+        down = self._listing.down
+        page = jobs.roster.page(selection, self._at, _LOOK_OF_PAGE, _LOOK_OF_PAGE, down=down)
         if not all(job.succeeded for job in page.jobs):
             return self._listing.respond(FAILED)
         self._found = self._found or bool(page.jobs)
@@ -142,24 +149,26 @@ def _shown(job: Job, view: View, jobs: JobTable) -> Iterator[bytes]:
         yield stand_in(job, "internal server error")
 
 
-def iter_matching(jobs: JobTable, selection: Selection, first: int = 0) -> Iterator[Job]:
-    """Every job that matches the selection, from the id `first` on."""
-    for page in _pages(jobs, selection, first):
+def iter_matching(jobs: JobTable, selection: Selection) -> Iterator[Job]:
+    """Every job that matches the selection."""
+    for page in _pages(jobs, selection, 0, down=False):
         yield from page
 
 
-def _pages(jobs: JobTable, selection: Selection, first: int) -> Iterator[list[Job]]:
+def _pages(jobs: JobTable, selection: Selection, first: int, *, down: bool) -> Iterator[list[Job]]:
     at: int | None = first
     while at is not None:
-        page = jobs.roster.page(selection, at, _LOOK, _LOOK)
+        page = jobs.roster.page(selection, at, _LOOK, _LOOK, down=down)
         yield page.jobs
         at = page.next
 
 
-def _chosen(jobs: JobTable, selection: Selection, first: int) -> Iterator[Job | None]:
+def _chosen(listing: Listing) -> Iterator[Job | None]:
     """The jobs that were there at the beginning, with a pause (None) between two looks."""
+    jobs, selection = listing.jobs, listing.selection
     last = jobs.last_id
-    for index, page in enumerate(_pages(jobs, selection, first)):
+    pages = _pages(jobs, selection, listing.first, down=listing.down)
+    for index, page in enumerate(pages):
         if index:
             yield None
         for job in page:
@@ -170,12 +179,15 @@ def _chosen(jobs: JobTable, selection: Selection, first: int) -> Iterator[Job | 
                 yield job
 
 
-def _next_page(request: Request, first: int) -> str:
+_OF_ONE_PAGE = frozenset({"from", "wait", "until", "since", "last"})
+
+
+def _next_page(listing: Listing, first: int) -> str:
     from urllib.parse import quote, unquote
 
-    rest = [
-        part
-        for part in request.query.split("&")
-        if part and unquote(part.partition("=")[0]) not in ("from", "wait", "until", "since")
-    ]
+    parts = [part for part in listing.request.query.split("&") if part]
+    names = [unquote(part.partition("=")[0]) for part in parts]
+    rest = [p for p, name in zip(parts, names, strict=True) if name not in _OF_ONE_PAGE]
+    if "last" in names:
+        rest += ["order=desc", f"limit={listing.limit}"]
     return quote("/jobs?" + "&".join([*rest, f"from={first}"]), safe="/?&=%+,*.-_~:;@!$'()")

@@ -116,6 +116,8 @@ SELECTED_LABEL = Parameter("label", "a label", str, repeatable=True)
 FROM = number("from")
 LIMIT = number("limit", 1)
 SINCE = number("since")
+ORDER = choice("order", "asc", "desc")
+LAST = number("last", 1)
 
 # Of an output, or of what is to be written to a job.
 OFFSET = number("offset")

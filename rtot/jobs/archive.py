@@ -14,7 +14,7 @@ from rtot.jobs.selection import Selection
 
 
 class Page(NamedTuple):
-    """Some jobs in order of id, and the id at which the next page begins; None for the end."""
+    """Some jobs in order of id, up or down, and the id at which the next page begins."""
 
     jobs: list[Job]
     next: int | None
@@ -32,10 +32,13 @@ class Archive(Protocol):
     def get(self, job_id: int) -> Job | None:
         """The job of that id."""
 
-    def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
+    def page(
+        self, selection: Selection, first: int, limit: int, look: int, *, down: bool = False
+    ) -> Page:
         """At most `limit` of the jobs that match `selection`, with an id of at least `first`.
 
-        At most `look` jobs are examined, so a page may be short without being the last one.
+        `down`: in descending order, with an id of at most `first`. At most `look` jobs are
+        examined, so a page may be short without being the last one.
         """
 
     def changed_after(self, number: int, limit: int) -> list[Job]:
@@ -102,10 +105,17 @@ class JobsById:
             self._ids = [i for i in ids if i in self._jobs]
             self._start = 0
 
-    def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
+    def page(
+        self, selection: Selection, first: int, limit: int, look: int, *, down: bool = False
+    ) -> Page:
         """As Archive.page."""
         found: list[Job] = []
-        for index in range(bisect.bisect_left(self._ids, first, self._start), len(self._ids)):
+        ids = self._ids
+        if down:
+            indices = range(bisect.bisect(ids, first, self._start) - 1, self._start - 1, -1)
+        else:
+            indices = range(bisect.bisect_left(ids, first, self._start), len(ids))
+        for index in indices:
             job = self._jobs.get(self._ids[index])
             if job is None:
                 continue
@@ -163,12 +173,13 @@ class ByChange:
                 self._ids.append(job_id)
 
 
-def merge(one: Page, other: Page, limit: int) -> Page:
+def merge(one: Page, other: Page, limit: int, *, down: bool = False) -> Page:
     """The beginning of two pages as one page. No job is on both."""
-    horizon = min((page.next for page in (one, other) if page.next is not None), default=None)
-    jobs = sorted((*one.jobs, *other.jobs), key=lambda job: job.id)
+    ends = [page.next for page in (one, other) if page.next is not None]
+    horizon = (max(ends) if down else min(ends)) if ends else None
+    jobs = sorted((*one.jobs, *other.jobs), key=lambda job: job.id, reverse=down)
     if horizon is not None:
-        jobs = [job for job in jobs if job.id < horizon]
+        jobs = [job for job in jobs if (job.id > horizon if down else job.id < horizon)]
     if len(jobs) > limit:
         return Page(jobs[:limit], jobs[limit].id)
     return Page(jobs, horizon)
@@ -202,8 +213,10 @@ class MemoryArchive:
     def get(self, job_id: int) -> Job | None:
         return self._jobs.get(job_id)
 
-    def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
-        return self._jobs.page(selection, first, limit, look)
+    def page(
+        self, selection: Selection, first: int, limit: int, look: int, *, down: bool = False
+    ) -> Page:
+        return self._jobs.page(selection, first, limit, look, down=down)
 
     def changed_after(self, number: int, limit: int) -> list[Job]:
         return self._by_change.after(number, limit, self._jobs.get)

@@ -39,12 +39,15 @@ class Roster:
         """The job of that id if it was forgotten and is not over."""
         return self._forgotten.get(job_id)
 
-    def page(self, selection: Selection, first: int, limit: int, look: int) -> Page:
+    def page(
+        self, selection: Selection, first: int, limit: int, look: int, *, down: bool = False
+    ) -> Page:
         """As Archive.page, of all jobs; about twice `look` of them are looked at."""
-        alive = self._alive.page(selection, first, limit, look)
+        alive = self._alive.page(selection, first, limit, look, down=down)
         if selection.state in ("new", "running"):
             return alive
-        return merge(alive, self._archive.page(selection, first, limit, look), limit)
+        archived = self._archive.page(selection, first, limit, look, down=down)
+        return merge(alive, archived, limit, down=down)
 
     def alive(self) -> list[Job]:
         """The jobs to which something can still happen, in order of id."""

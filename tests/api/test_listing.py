@@ -8,7 +8,7 @@ from rtot.api import job_json
 from rtot.api.answers import Reply
 from rtot.api.listing import Judgement
 from rtot.api.waits import JobsWait
-from rtot.http.messages import End
+from rtot.http.messages import End, Response
 from rtot.jobs.commands import ReportBug
 from rtot.jobs.job import Job
 from tests.api.face import TIME, Face, answered, header, pull, value
@@ -346,3 +346,61 @@ def test_what_was_waited_for_is_kept_until_it_is_told(face: Face) -> None:
     reply = wait.answer()
     assert isinstance(reply, Reply)
     assert sorted(reply.sources) == [0, 1]
+
+
+def numbers(answer: Response) -> list[int]:
+    return [job["id"] for job in value(answer)["jobs"]]
+
+
+def test_the_newest_first(face: Face) -> None:
+    for index in range(7):
+        face.submit(f"/jobs?label={'ab'[index % 2]}")
+        if index % 2:
+            # Complete, and in the archive.
+            face.ask("POST", f"/jobs/{index}/kill")
+    assert numbers(face.ask("GET", "/jobs?order=desc")) == [6, 5, 4, 3, 2, 1, 0]
+    assert numbers(face.ask("GET", "/jobs?order=asc&from=4")) == [4, 5, 6]
+    assert numbers(face.ask("GET", "/jobs?order=desc&from=4&label=a")) == [4, 2, 0]
+    assert numbers(face.ask("GET", "/jobs?last=3")) == [6, 5, 4]
+    assert numbers(face.ask("GET", "/jobs?last=2&state=complete")) == [5, 3]
+    assert numbers(face.ask("GET", "/jobs?last=99")) == [6, 5, 4, 3, 2, 1, 0]
+    seen: list[int] = []
+    target: str | None = "/jobs?last=2&label=a&fields="
+    while target:
+        answer = face.ask("GET", target)
+        seen += numbers(answer)
+        link = header(answer, "Link")
+        target = link.partition(">")[0][1:] if link else None
+        assert target is None or "order=desc&limit=2&from=" in target
+    assert seen == [6, 4, 2, 0]
+
+
+def test_the_newest_first_of_many(face: Face) -> None:
+    for index in range(600):
+        face.submit()
+        if index % 3:
+            face.ask("POST", f"/jobs/{index}/kill")
+    assert numbers(face.ask("GET", "/jobs?order=desc&fields=")) == list(range(599, -1, -1))
+
+
+def test_what_is_judged_and_waited_for_from_above(face: Face) -> None:
+    for status in (0, 256, 0):
+        face.complete(status=status)
+    assert face.ask("GET", "/jobs?order=desc&from=0&fail").status == 200
+    assert face.ask("GET", "/jobs?order=desc&from=1&fail").status == 424
+    for _ in range(3):
+        face.run()
+    wait = face.answer("GET", "/jobs?order=desc&from=4&wait=5")
+    assert isinstance(wait, JobsWait)
+    assert sorted(wait.topics) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("last=0", "last=2&limit=1", "last=2&from=1", "last=1&order=asc", "order=up"),
+        *("since=0&order=desc", "since=0&last=2"),
+    ],
+)
+def test_bad_orders(face: Face, query: str) -> None:
+    assert face.ask("GET", f"/jobs?{query}").status == 400

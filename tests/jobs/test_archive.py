@@ -234,6 +234,13 @@ class JobsByIdMachine(RuleBasedStateMachine):
         assert ids(page) == expected[:limit]
         assert page.next == (expected[limit] if len(expected) > limit else None)
 
+    @rule(first=st.integers(0, 400), limit=st.integers(1, 9))
+    def page_down(self, first: int, limit: int) -> None:
+        expected = sorted((number for number in self.model if number <= first), reverse=True)
+        page = self.jobs.page(ALL, first, limit, 1000, down=True)
+        assert ids(page) == expected[:limit]
+        assert page.next == (expected[limit] if len(expected) > limit else None)
+
     @invariant()
     def all_are_there_and_few_that_are_gone(self) -> None:
         assert len(self.jobs) == len(self.model)
