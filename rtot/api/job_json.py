@@ -142,6 +142,10 @@ SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
     "pid": lambda job: "null" if job.pid is None else str(job.pid),
     "label": lambda job: strings(job.options.labels),
     "arg": lambda job: strings(job.options.args),
+    "cwd": lambda job: "null" if job.options.cwd is None else string(job.options.cwd),
+    # The names alone: values may be secret.
+    "env": lambda job: strings(tuple(name for name, _ in job.options.env)),
+    "title": lambda job: string(job.title),
     "timeout": lambda job: _seconds(job.timeout),
     "launcher": lambda job: (
         "null" if job.options.launcher is None else string(job.options.launcher)

@@ -2,7 +2,8 @@
 
 import codecs
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
 
 from rtot.api.answers import Answer, Ask, NeedBody, RefusalError, Reply
 from rtot.api.job_json import View
@@ -27,7 +28,7 @@ from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.errors import RETRY, error
 from rtot.http.messages import Headers, Request, Response
-from rtot.http.query import BadParameterError, Query
+from rtot.http.query import BadParameterError, Parameter, Query
 from rtot.jobs.hints import ELF, of_script
 from rtot.jobs.job import PLAIN, Job, Options
 from rtot.jobs.keys import KeyConflictError
@@ -37,7 +38,10 @@ from rtot.jobs.queue import QueueFullError
 from rtot.jobs.table import ClosingError, JobTable
 from rtot.storage import StorageError
 
+T = TypeVar("T")
+
 DEFAULT_SHEBANG = b"#!/bin/bash\n"
+_FIELDS = frozenset({"rtot-arg", "rtot-env"})
 _FORM = "application/x-www-form-urlencoded"
 _ENVELOPE = rb"(?i)--[^\r\n]{1,70}\r?\nContent-Disposition:"
 # Longer ones first: UTF-32 begins like UTF-16.
@@ -52,7 +56,7 @@ _OPTIONS = frozenset(p.name for p in (ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, STDE
 
 def submit(ask: Ask) -> Answer:
     """Judge the head of a submission; the rest is for its body."""
-    options = parse_options(ask.query, ask.settings)
+    options = parse_options(ask.query, ask.request.headers, ask.settings)
     wait, headers = asked_wait(ask)
     lease = ask.query.get(LEASE)
     fail, follow = ask.query.get(FAIL, False), ask.query.get(FOLLOWED)
@@ -94,18 +98,18 @@ def submit(ask: Ask) -> Answer:
     return draft.accept(ask.request.body, ask.now)
 
 
-def parse_options(query: Query, settings: Settings) -> Options:
+def parse_options(query: Query, headers: Mapping[str, str], settings: Settings) -> Options:
     """What is asked for beyond the script. Raises BadParameterError."""
     default = "default" if settings.launcher("default") is not None else None
-    if default is None and query.isdisjoint(_OPTIONS):
+    if default is None and query.isdisjoint(_OPTIONS) and _FIELDS.isdisjoint(headers):
         # Shared by all jobs that ask for nothing.
         return PLAIN
     launcher = query.get(LAUNCHER, default)
     if launcher is not None and settings.launcher(launcher) is None:
         raise BadParameterError("launcher", "no launcher has that name; GET / lists them")
     return Options(
-        args=query.all(ARG),
-        env=tuple(dict(query.all(ENV)).items()),
+        args=(*query.all(ARG), *_from_field(headers, "Rtot-Arg", ARG)),
+        env=tuple(dict((*query.all(ENV), *_from_field(headers, "Rtot-Env", ENV))).items()),
         cwd=query.get(CWD),
         labels=query.all(LABEL),
         timeout=query.get(TIMEOUT),
@@ -113,6 +117,27 @@ def parse_options(query: Query, settings: Settings) -> Options:
         launcher=launcher,
         stderr_to_stdout=query.get(STDERR) == "out",
     )
+
+
+def _from_field(headers: Mapping[str, str], name: str, parameter: Parameter[T]) -> list[T]:
+    """The values of a parameter that stand in a header, percent-encoded, as a list (RFC 9110, 5.6).
+
+    URLs get into logs, histories and `ps`. A header of curl can be in a file.
+    """
+    text = headers.get(name.lower())
+    if text is None:
+        return []
+    from urllib.parse import unquote
+
+    values = []
+    for element in text.split(","):
+        try:
+            values.append(parameter.parse(unquote(element.strip(" \t"), errors="surrogateescape")))
+        except ValueError as bad:
+            # The value is shown nowhere.
+            message = f"{name}: {bad if str(bad) else f'want {parameter.wanted}, percent-encoded'}"
+            raise RefusalError(error(400, "invalid header", message)) from None
+    return values
 
 
 _ENVELOPED = error(

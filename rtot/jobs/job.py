@@ -160,11 +160,18 @@ class Job:
         "status",
         "stop",
         "timeout",
+        "title",
         "usage",
     )
 
     def __init__(
-        self, id: int, options: Options, output: Output, create: int, hint: str = ""
+        self,
+        id: int,
+        options: Options,
+        output: Output,
+        create: int,
+        hint: str = "",
+        title: str = "",
     ) -> None:
         self.id = id
         self.options = options
@@ -185,6 +192,8 @@ class Job:
         self.fingerprint = 0
         self.hint = hint
         """What was probably done wrong, for people (`jobs.hints`)."""
+        self.title = title
+        """The beginning of the script's first line that does something."""
         self.stop: Stop | None = None
         """The last attempt to end it, for the receipt."""
         self.change = 0

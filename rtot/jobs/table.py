@@ -39,6 +39,7 @@ from rtot.jobs.output import Output, Stream
 from rtot.jobs.queue import Queue, QueueFullError
 from rtot.jobs.retention import Retention
 from rtot.jobs.roster import Roster
+from rtot.jobs.script import title_of
 from rtot.jobs.stdin import Inputs
 from rtot.jobs.stop import Scope, Stop
 from rtot.storage import Storage
@@ -63,7 +64,6 @@ class JobTable:
         self._settings = settings
         self._storage = storage
         self.roster = Roster(archive, first_change)
-        """Where each job is."""
         self.changes = self.roster.changes
         """The numbers of changes."""
         self._queue = Queue(settings)
@@ -116,7 +116,7 @@ class JobTable:
         self._next_id += 1
         limit, memory = self._settings.max_output, self._settings.max_memory
         output = Output(self._storage, str(job_id), limit=limit, memory=memory)
-        job = Job(job_id, options, output, now.wall, hint)
+        job = Job(job_id, options, output, now.wall, hint, title_of(script))
         self.roster.add(job, key, fingerprint)
         self._outbox.changed(ANY_JOB)
         self._queue.add(job)

@@ -96,8 +96,18 @@ def test_no_fields_leave_four() -> None:
 
 def test_all_fields() -> None:
     job = completed(
-        make_job(out=b"x", labels=("a", "b"), args=('"',), timeout=1.5, launcher="low"), 9
+        make_job(
+            out=b"x",
+            labels=("a", "b"),
+            args=('"',),
+            env=(("A", "secret"), ("B", "")),
+            cwd="/srv",
+            timeout=1.5,
+            launcher="low",
+        ),
+        9,
     )
+    job.title = "make all"
     job.pid = 42
     job.usage = Usage(1_500_000, 250, 4096)
     job.holders = {99: "sl\neep"}
@@ -119,6 +129,9 @@ def test_all_fields() -> None:
         "pid": 42,
         "label": ["a", "b"],
         "arg": ['"'],
+        "cwd": "/srv",
+        "env": ["A", "B"],
+        "title": "make all",
         "timeout": 1.5,
         "launcher": "low",
         "out_bytes": 1,

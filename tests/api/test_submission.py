@@ -333,3 +333,39 @@ def test_what_does_not_go_with_follow(face: Face, query: str) -> None:
 def test_a_preference_does_not_hold_up_a_stream(face: Face) -> None:
     response = followed(face, "follow", prefer="wait=9").response
     assert header(response, "Preference-Applied") is None
+
+
+def test_options_in_headers(face: Face) -> None:
+    job = face.submit(
+        "/jobs?arg=first&env=A=url&env=B=2&cwd=/tmp",
+        rtot_arg="two%20words, a%2Cb,+,%FF",
+        rtot_env="A=header, T%3D=x%3Dy",
+    )
+    assert job.options.args == ("first", "two words", "a,b", "+", "\udcff")
+    assert dict(job.options.env) == {"A": "header", "B": "2", "T": "=x=y"}
+    told = value(face.ask("GET", "/jobs/0?fields=arg,env,cwd,title"))["jobs"][0]
+    assert (told["env"], told["cwd"], told["title"]) == (["A", "B", "T"], "/tmp", "echo hi")
+    assert "header" not in text(face.ask("GET", "/jobs?fields=*"))
+    plain = value(face.ask("GET", f"/jobs/{face.submit().id}?fields=env,cwd"))["jobs"][0]
+    assert (plain["env"], plain["cwd"]) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"rtot_env": "A=secret, topsecret"}, "Rtot-Env: want NAME=VALUE, percent-encoded"),
+        ({"rtot_env": "RTOT_X=1"}, "Rtot-Env: names that start with RTOT_ are rtot's own"),
+        ({"rtot_arg": "a%00b"}, "Rtot-Arg: a NUL byte cannot be passed"),
+        ({"rtot_env": ""}, "Rtot-Env: want NAME=VALUE, percent-encoded"),
+    ],
+)
+def test_bad_options_in_headers(face: Face, field: dict[str, str], message: str) -> None:
+    answer = face.ask("POST", "/jobs", b"echo", **field)
+    assert (answer.status, value(answer)["message"]) == (400, message)
+    assert len(face.jobs) == 0
+
+
+def test_options_in_headers_are_part_of_a_request(face: Face) -> None:
+    face.submit(rtot_arg="a", idempotency_key="k")
+    again = face.ask("POST", "/jobs", b"echo hi", rtot_arg="b", idempotency_key="k")
+    assert again.status == 422

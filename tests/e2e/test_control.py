@@ -320,3 +320,21 @@ def test_a_lease_survives_a_hiccup_and_no_more(rtot: Rtot) -> None:
         assert rtot.json("/jobs/0?wait=4&fields=")["jobs"][0]["state"] == "running"
     job = rtot.json("/jobs/0?wait=20&fields=reason")["jobs"][0]
     assert (job["state"], job["reason"]) == ("complete", "killed")
+
+
+def test_options_that_do_not_stand_in_urls(rtot: Rtot, tmp_path: Path) -> None:
+    (tmp_path / "headers").write_text("Rtot-Env: PW=s3cr%2Cet\nRtot-Arg: one\nRtot-Arg: t%20wo\n")
+    arguments = ("-H", f"@{tmp_path}/headers", "-d", 'echo "$PW|$1|$2"')
+    (job,) = rtot.json("/jobs?wait=20&fields=out,env,title", *arguments)["jobs"]
+    assert job["out"] == "s3cr,et|one|t wo\n"
+    assert (job["env"], job["title"]) == (["PW"], 'echo "$PW|$1|$2"')
+    assert "s3cr" not in rtot.log
+
+
+@needs("prlimit")
+def test_arguments_that_are_too_long_for_exec(start: Start) -> None:
+    rtot = start(A="x" * 100_000, B="x" * 100_000)
+    assert "exit" not in rtot.run(b"true")
+    # With a small stack the kernel takes no more than 128 KB of arguments and environment.
+    subprocess.run(["prlimit", f"--pid={rtot.pid}", "--stack=65536:65536"], check=True)
+    assert rtot.run(b"true")["exit"].endswith(": argument list too long")
