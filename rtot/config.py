@@ -4,6 +4,7 @@
 reads it.
 """
 
+import math
 import re
 from typing import NamedTuple
 
@@ -114,6 +115,8 @@ class Settings(NamedTuple):
     max_memory: int = 64 * KIB
     drain: float = 1.0
     grace: float = 5.0
+    heartbeat: float = 15.0
+    max_wait: float = math.inf
     keep: int | None = None
     ttl: float | None = None
     shutdown: bool = True

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,7 +103,7 @@ def test_the_defaults_are_those_that_readme_tells() -> None:
         *(8 << 10, 16 << 10, 100, 16 << 20),
         *(10.0, 20.0, 75.0, 30.0, 2.0, 256 << 10),
         *(480, 16, 992),
-        *(80, 4, 100_000, 1 << 30, 64 << 10, 1.0, 5.0, None, None, True, ()),
+        *(80, 4, 100_000, 1 << 30, 64 << 10, 1.0, 5.0, 15.0, math.inf, None, None, True, ()),
     )
 
 

@@ -14,6 +14,7 @@ from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
 from rtot.api.control import end_lease, upload_refused, uploaded
 from rtot.api.handler import Handler
 from rtot.api.routes import redact
+from rtot.api.streams import EventsBody
 from rtot.clock import Now
 from rtot.http import connection
 from rtot.http.connection import HttpConnection
@@ -110,10 +111,20 @@ _REFUSED = Reply(Response(0), anonymous=True)
 class Exchange:
     """The owner's duty: `advance` when more of the request may have come, `changed` when one of
     the jobs of `topics` has, `expire` at `deadline`; `begin` an answer that is decided, count
-    what is `sent`, and say when it is `complete`, or the client `lost`.
+    what has `progressed`, and say when it is `complete`, or the client `lost`.
     """
 
-    __slots__ = ("_data", "_handler", "_http", "_peer", "_request", "_since", "_state", "sent")
+    __slots__ = (
+        "_data",
+        "_handler",
+        "_http",
+        "_last_sent",
+        "_peer",
+        "_request",
+        "_since",
+        "_state",
+        "sent",
+    )
 
     def __init__(
         self,
@@ -134,6 +145,7 @@ class Exchange:
         self._data: _Data = None
         self.sent = 0
         """How many bytes the client has taken of the answer."""
+        self._last_sent = now.monotonic
 
     @property
     def state(self) -> State:
@@ -164,6 +176,8 @@ class Exchange:
     def deadline(self) -> float | None:
         """When to call `expire` (monotonic)."""
         match self._data:
+            case Reply(response=Response(body=EventsBody())) if self.waits:
+                return self._last_sent + self._handler.settings.heartbeat
             case None | NeedBody() | Reply() | _Feed():
                 return None
             case wait:
@@ -198,11 +212,19 @@ class Exchange:
     def expire(self, now: Now) -> None:
         """The time of `deadline` has come."""
         match self._data:
+            case Reply(response=Response(body=EventsBody() as body)):
+                if self.waits and (self.deadline or 0.0) <= now.monotonic:
+                    body.rest(now.wall)
             case None | NeedBody() | Reply() | _Feed():
                 pass
             case wait:
                 if wait.deadline <= now.monotonic:
                     self._take(wait.answer(), now)
+
+    def progressed(self, count: int, now: Now) -> None:
+        """The client has taken so many bytes of the answer."""
+        self.sent += count
+        self._last_sent = now.monotonic
 
     def answer(self, response: Response, now: Now) -> None:
         """Decide on `response` as the answer, in place of one decided earlier."""
@@ -212,6 +234,7 @@ class Exchange:
         """Begin the answer if one is decided: from now on there are bytes of it to be sent."""
         if self._state is State.AWAITING_KEEP:
             assert isinstance(self._data, Reply)
+            self._last_sent = now.monotonic
             self._http.respond(self._data.response, now)
             self._move(Event.BEGUN, self._data, now)
 

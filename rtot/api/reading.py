@@ -235,6 +235,8 @@ def _stream(
 ) -> Reply:
     # The status passes where a body that breaks off does not: through proxies, and in HEAD.
     failed = fail and job.over and not job.succeeded
+    # nginx would hold it back until a buffer is full.
+    headers = (*headers, ("X-Accel-Buffering", "no"))
     leased = Lease(job.id, lease) if lease is not None and not job.over else None
     return Reply(Response(FAILED if failed else status, headers, body), leased, sources=(job.id,))
 

@@ -187,6 +187,7 @@ class EventsBody:
     __slots__ = (
         "_fail",
         "_follow",
+        "_idle",
         "_index",
         "_job",
         "_jobs",
@@ -221,6 +222,7 @@ class EventsBody:
         self._fail = fail
         self._sse = sse
         self._unix = unix
+        self._idle = b""
         self._index = _first_untold(job, position)
         self.length: int | None = None
         self.trailers = _TRAILERS
@@ -231,6 +233,9 @@ class EventsBody:
             return BROKEN
         pulled = []
         size = 0
+        if self._idle:
+            pulled.append(self._idle)
+            self._idle = b""
         try:
             while size < limit and (event := self._next()):
                 pulled.append(event)
@@ -246,6 +251,11 @@ class EventsBody:
                 broken=self._fail and not job.succeeded,
             )
         return None if self._follow else THE_END
+
+    def rest(self, wall: int) -> None:
+        """Nothing was sent for long: say so next, lest a proxy takes the connection for dead."""
+        time = unix_time(wall) if self._unix else string(format_time(wall))
+        self._idle = b":\n\n" if self._sse else f'{{"event":"idle","time":{time}}}\n'.encode()
 
     def _next(self) -> bytes:
         """The next event; empty for none yet."""

@@ -82,8 +82,9 @@ def asked_wait(ask: Ask) -> tuple[float | None, Headers]:
     Taken from `?wait`, or from Prefer (RFC 7240).
     """
     wait = ask.query.get(WAIT)
+    longest = ask.settings.max_wait
     if wait is not None:
-        return wait, ()
+        return min(wait, longest), ()
     prefer = ask.request.headers.get("prefer")
     if prefer is None:
         return None, ()
@@ -92,5 +93,6 @@ def asked_wait(ask: Ask) -> tuple[float | None, Headers]:
     for preference in parse_list(prefer):
         # What is not understood is ignored (RFC 7240, 2).
         if preference.name == "wait" and re.fullmatch("[0-9]{1,9}", preference.value):
-            return float(preference.value), (("Preference-Applied", f"wait={preference.value}"),)
+            applied = min(float(preference.value), longest)
+            return applied, (("Preference-Applied", f"wait={applied:.0f}"),)
     return None, ()

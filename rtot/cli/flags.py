@@ -166,6 +166,14 @@ _FLAGS = (
         repeatable=True,
     ),
     _Flag(
+        *("--heartbeat", "DURATION", _timeout, "heartbeat"),
+        "of silence, after which followers of events are told so (default 15s; 0: never)",
+    ),
+    _Flag(
+        *("--max-wait", "DURATION", _timeout, "max_wait"),
+        "the longest `wait` of a request (default 0: any)",
+    ),
+    _Flag(
         *("--head-timeout", "DURATION", _timeout, "head_timeout"),
         "for a request's head (default 10s; 0: none, as for the next three)",
     ),

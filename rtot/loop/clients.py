@@ -223,7 +223,7 @@ class Clients:
     def _expire(self, client: Client, now: Now) -> None:
         exchange = client.exchange
         feeding = exchange is not None and exchange.state is Phase.FEEDING
-        if exchange is not None and exchange.deadline is not None:
+        if exchange is not None and client.http.deadline is None and exchange.deadline is not None:
             exchange.expire(now)
         elif feeding and client.http.deadline is None:
             # Nothing is read from it, so a hang-up would go unnoticed.
@@ -272,7 +272,7 @@ class Clients:
             if not count:
                 return
             if exchange is not None:
-                exchange.sent += count
+                exchange.progressed(count, now)
             budget -= count
             http.sent(count, now)
         if http.has_more_to_send:

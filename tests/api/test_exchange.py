@@ -1,5 +1,7 @@
 """Exchanges, one event after the other: a connection, a handler and a job table, no loop."""
 
+import math
+
 import pytest
 
 from rtot.api.auth import Authenticator
@@ -41,7 +43,7 @@ def test_the_table_is_the_one_that_was_drawn() -> None:
 class Line:
     """One client's connection, and the exchange under way on it."""
 
-    def __init__(self, **settings: int) -> None:
+    def __init__(self, **settings: float) -> None:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
         self.jobs = JobTable(self.settings, MemoryDisk(), MemoryArchive())
         self.processes = PaperProcesses(self.jobs)
@@ -375,3 +377,47 @@ def test_a_lease_ends_with_an_answer_that_is_a_bug_s() -> None:
     line.send(exchange)
     exchange.complete(at(3))
     assert line.jobs.leases._held == {0: 0}
+
+
+@pytest.mark.parametrize(
+    ("accept", "beat"),
+    [
+        ("text/event-stream", b"3\r\n:\n\n\r\n"),
+        ("application/x-ndjson", b'{"event":"idle","time":"2023-11-14 22:13:40 +0000 UTC"}\n'),
+    ],
+)
+def test_a_quiet_job_is_told_to_be_one(accept: str, beat: bytes) -> None:
+    line = Line()
+    line.run()
+    exchange = line.ask(request("GET", "/jobs/0/events?follow", b"", ("Accept", accept)))
+    line.send(exchange)
+    assert (exchange.deadline, line.http.deadline) == (17.0, None)
+    exchange.progressed(10, at(5))
+    assert exchange.deadline == 20.0
+    exchange.expire(at(19))
+    assert line.send(exchange) == b""
+    exchange.expire(at(20))
+    assert beat in line.send(exchange)
+    line.jobs.output_received(0, Stream.OUT, b"hello", at(21))
+    assert b"hello" in line.send(exchange)
+    line.processes.end(0, 0, at(22))
+    assert line.send(exchange).endswith(b"0\r\nRtot-Exit: 0\r\n\r\n")
+    assert exchange.deadline is None
+    exchange.expire(at(99))
+
+
+@pytest.mark.parametrize("target", ["/jobs/0/out?follow", "/jobs/0/events", "/jobs/0"])
+def test_what_has_no_heartbeat(target: str) -> None:
+    line = Line()
+    line.run()
+    exchange = line.ask(request("GET", target))
+    line.send(exchange)
+    assert exchange.deadline is None
+
+
+def test_no_heartbeat_at_all() -> None:
+    line = Line(heartbeat=math.inf)
+    line.run()
+    exchange = line.ask(request("GET", "/jobs/0/events?follow"))
+    line.send(exchange)
+    assert exchange.deadline == math.inf

@@ -383,3 +383,25 @@ def test_times_of_jobs_as_numbers(face: Face) -> None:
     assert (job["create"], job["start"]) == (1700000001.0, None)
     answer = face.ask("POST", "/jobs/1/timeout?after=1m&times=unix")
     assert value(answer)["jobs"][0]["start"] is None
+
+
+def test_a_wait_is_bounded() -> None:
+    face = Face(max_wait=25.0)
+    face.run()
+    for target, deadline in (
+        ("/jobs/0?wait=60", 26.0),
+        ("/jobs?wait=60", 26.0),
+        ("/jobs/0?wait=5", 6.0),
+    ):
+        wait = face.answer("GET", target)
+        assert isinstance(wait, JobsWait)
+        assert wait.deadline == deadline
+    wait = face.answer("GET", "/jobs/0", prefer="wait=60")
+    assert isinstance(wait, JobsWait)
+    assert header(wait.answer(), "Preference-Applied") == "wait=25"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("target", ["out?follow", "err?follow", "events?follow"])
+def test_streams_are_not_to_be_held_back(face: Face, target: str) -> None:
+    face.run()
+    assert header(face.ask("GET", f"/jobs/0/{target}"), "X-Accel-Buffering") == "no"

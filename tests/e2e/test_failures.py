@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -335,42 +336,57 @@ events {{}}
 http {{
     access_log off; client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-    server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {url}; }} }}
+    server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {url}; proxy_read_timeout 4s; }} }}
 }}
 """
 
 
-@needs("nginx")
-def test_fail_through_nginx_as_it_comes(rtot: Rtot, tmp_path: Path) -> None:
-    """It speaks HTTP/1.0 to rtot and keeps answers in a buffer."""
+@contextmanager
+def nginx_before(rtot: Rtot, tmp_path: Path) -> Iterator[str]:
+    """nginx as it comes: it speaks HTTP/1.0 to rtot and buffers; with little patience."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     directory = tmp_path / "nginx"
     directory.mkdir()
     config = directory / "conf"
     config.write_text(NGINX.format(directory=directory, port=port, url=rtot.url))
+    url = f"http://127.0.0.1:{port}/jobs"
+    ready = ["curl", "-sS", "-f", "-o", "/dev/null", "-H", AUTHORIZATION, url]
     with subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL) as nginx:
         try:
-            url = f"http://127.0.0.1:{port}/jobs"
-            command = ["curl", "-sS", "--fail-with-body", "-H", AUTHORIZATION]
-
-            def curl(*words: str) -> tuple[int, bytes]:
-                done = subprocess.run([*command, *words], capture_output=True, check=False)
-                return done.returncode, done.stdout
-
-            until(lambda: curl(f"{url}")[0] == 0)
-            assert curl(f"{url}?wait=9&fail", "-d", "exit 3")[0] == 22
-            assert curl(f"{url}?wait=9&fail", "-d", "exit 0")[0] == 0
-            script = "head -c 2000000 /dev/zero | tr '\\0' x; exit"
-            for status in (0, 3):
-                job_id = rtot.submit(f"{script} {status}".encode())
-                for attempt in ("live", "complete"):
-                    code, data = curl("-N", f"{url}/{job_id}/out?follow&fail")
-                    assert (code != 0) == (status == 3), attempt
-                    # nginx throws away a buffer that is not full when it sees the reset.
-                    assert len(data) > 2_000_000 - (8192 if status else 1)
+            until(lambda: subprocess.run(ready, check=False).returncode == 0)
+            yield url
         finally:
             nginx.terminate()
+
+
+@needs("nginx")
+def test_fail_through_nginx_as_it_comes(rtot: Rtot, tmp_path: Path) -> None:
+    command = ["curl", "-sS", "--fail-with-body", "-H", AUTHORIZATION]
+
+    def curl(*words: str) -> tuple[int, bytes]:
+        done = subprocess.run([*command, *words], capture_output=True, check=False)
+        return done.returncode, done.stdout
+
+    with nginx_before(rtot, tmp_path) as url:
+        assert curl(f"{url}?wait=9&fail", "-d", "exit 3")[0] == 22
+        assert curl(f"{url}?wait=9&fail", "-d", "exit 0")[0] == 0
+        # Live, although it buffers.
+        follow = [*command, "-N", f"{url}?follow", "-d", "echo one; sleep 1; echo two"]
+        with subprocess.Popen(follow, stdout=subprocess.PIPE) as live:
+            assert live.stdout is not None
+            assert live.stdout.readline() == b"one\n"
+            first = time.monotonic()
+            assert live.stdout.readline() == b"two\n"
+            assert time.monotonic() - first > 0.5
+        script = "head -c 2000000 /dev/zero | tr '\\0' x; exit"
+        for status in (0, 3):
+            job_id = rtot.submit(f"{script} {status}".encode())
+            for attempt in ("live", "complete"):
+                code, data = curl("-N", f"{url}/{job_id}/out?follow&fail")
+                assert (code != 0) == (status == 3), attempt
+                # nginx throws away a buffer that is not full when it sees the reset.
+                assert len(data) > 2_000_000 - (8192 if status else 1)
 
 
 def test_who_waits_for_changes_does_not_hold_up_the_end(rtot: Rtot) -> None:
@@ -395,3 +411,19 @@ def test_a_wait_for_many_jobs_is_told_of_all_of_them(start: Start) -> None:
     assert answer.endswith(b"200")
     assert answer.count(b'"href"') == 20
     assert len(rtot.json("/jobs?fields=")["jobs"]) <= 2
+
+
+@needs("nginx")
+def test_a_quiet_job_outlives_the_patience_of_a_proxy(start: Start, tmp_path: Path) -> None:
+    rtot = start("--heartbeat=1", "--max-wait=2")
+    with nginx_before(rtot, tmp_path) as url:
+        command = ["curl", "-sSN", "--fail-with-body", "-H", AUTHORIZATION]
+        script = "sleep 6; echo end"
+        for kind in ("text/event-stream", "application/x-ndjson"):
+            words = [*command, f"{url}?follow=events&fail", "-H", f"Accept: {kind}", "-d", script]
+            done = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+            assert (b"event: complete" in done.stdout) or (b'"event":"complete"' in done.stdout)
+        # It is answered before the proxy loses its patience, and asked again.
+        words = [*command, f"{url}?wait=60&fields=", "-d", script]
+        done = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+        assert b'"state":"running"' in done.stdout
