@@ -120,6 +120,7 @@ class Settings(NamedTuple):
     keep: int | None = None
     ttl: float | None = None
     shutdown: bool = True
+    allowed_origins: tuple[str, ...] = ()
     launchers: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def launcher(self, name: str) -> tuple[str, ...] | None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
 from rtot.api.control import end_lease, upload_refused, uploaded
 from rtot.api.handler import Handler
+from rtot.api.origins import mark
 from rtot.api.routes import redact
 from rtot.api.streams import EventsBody
 from rtot.clock import Now
@@ -235,7 +236,8 @@ class Exchange:
         if self._state is State.AWAITING_KEEP:
             assert isinstance(self._data, Reply)
             self._last_sent = now.monotonic
-            self._http.respond(self._data.response, now)
+            allowed = self._handler.settings.allowed_origins
+            self._http.respond(mark(self._data.response, self._request, allowed), now)
             self._move(Event.BEGUN, self._data, now)
 
     def complete(self, now: Now) -> Record:

@@ -7,6 +7,7 @@ refused. The route defines what a request does.
 
 from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError, Reply
 from rtot.api.auth import Authenticator, Verdict
+from rtot.api.origins import judge
 from rtot.api.routes import Body, Route, find
 from rtot.clock import Now
 from rtot.config import Settings
@@ -53,7 +54,7 @@ class Handler:
             message = f"{request.method[:200]} is no method of HTTP"
             return Reply(error(501, "not implemented", message), anonymous=True)
         place, word = find(request.path)
-        denied = _deny_browser(request)
+        denied = judge(request, self.settings.allowed_origins)
         if denied is None and not place.open:
             denied = self._deny(request, peer, now)
         if denied is not None:
@@ -98,19 +99,6 @@ def _refused(refusal: RefusalError | BadParameterError) -> Response:
     if isinstance(refusal, RefusalError):
         return refusal.response
     return error(400, "invalid parameter", str(refusal))
-
-
-def _deny_browser(request: Request) -> Response | None:
-    """Refuse requests that a browser sends for a page of another origin (Fetch standard)."""
-    origin = request.headers.get("origin")
-    site = request.headers.get("sec-fetch-site")
-    if origin is None and site is None:
-        return None
-    host = request.headers.get("host")
-    own = (None, f"http://{host}", f"https://{host}")
-    if origin in own and site not in ("cross-site", "same-site"):
-        return None
-    return error(403, "forbidden", "requests of other sites are refused")
 
 
 def _no_route(path: str, routes: dict[str, Route]) -> Response:

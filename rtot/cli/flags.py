@@ -56,6 +56,14 @@ def _timeout(text: str) -> float:
     return parse_duration(text) or math.inf
 
 
+def _origin(text: str) -> str:
+    """As browsers send it (RFC 6454, 6.2): in lower case, without a port that is the default."""
+    found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", text)
+    if found is None or (found[1], found[3]) in (("http", ":80"), ("https", ":443")):
+        raise ValueError(f"{text!r}: want an origin as a browser sends it, https://ci.example")
+    return text
+
+
 def _variable(text: str) -> tuple[str, str]:
     """`NAME=VALUE`."""
     name, equals, value = text.partition("=")
@@ -129,6 +137,11 @@ _FLAGS = (
     _Flag(
         *("--no-shutdown", "", lambda _: False, "shutdown"),
         "refuse DELETE /, which ends the server",
+    ),
+    _Flag(
+        *("--allow-origin", "ORIGIN", _origin, "allowed_origins"),
+        "let pages of this origin use the server, such as https://ci.example",
+        repeatable=True,
     ),
     _Flag("--grace", "DURATION", parse_duration, "grace", "between TERM and KILL (default 5s)"),
     _Flag(

@@ -244,7 +244,10 @@ def test_content_encodings(face: Face) -> None:
 )
 def test_browsers(host: str, origin: str | None, site: str | None) -> None:
     """Only what is no page's, or a page's of this very server, gets further than this."""
-    foreign = origin not in (None, "http://{}", "https://{}") or site in ("same-site", "cross-site")
+    if site is not None:
+        foreign = site not in ("same-origin", "none")
+    else:
+        foreign = origin not in (None, "http://{}", "https://{}")
     lines = [("Host", host)]
     if origin is not None:
         lines.append(("Origin", origin.format(host)))

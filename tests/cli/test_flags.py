@@ -19,6 +19,7 @@ def test_flags_of_every_kind() -> None:
             *("--max-running=3", "--socket-mode=0660", "-f", "json", "--max-body", "1K"),
             *("--launcher", "low=nice -n '1 9'", "--no-shutdown"),
             *("--env=A=1", "--env", "B=x=y", "--head-timeout=0", "--idle-timeout", "1d"),
+            *("--allow-origin=https://ci.example", "--allow-origin", "http://[::1]:8080"),
         ],
         {"RTOT_ADDR": ":1", "RTOT_SECRET": "other", "TMPDIR": "/spool"},
     )
@@ -32,6 +33,7 @@ def test_flags_of_every_kind() -> None:
         "log_format": "json",
         "max_body": 1024,
         "shutdown": False,
+        "allowed_origins": ["https://ci.example", "http://[::1]:8080"],
         "env": [("A", "1"), ("B", "x=y")],
         "head_timeout": math.inf,
         "idle_timeout": 86400.0,
@@ -86,6 +88,13 @@ def test_version(flag: str) -> None:
         (["--max-running=-1"], "--max-running: '-1' is not a number of at least 1"),
         (["--max-body=0"], "--max-body: want more than 0"),
         (["--max-body=0.0001K"], "--max-body: want more than 0"),
+        *(
+            ([f"--allow-origin={text}"], f"--allow-origin: '{text}': want an origin")
+            for text in (
+                *("*", "null", "ci.example", "https://ci.example/", "https://CI.example"),
+                *("https://ci.example:443", "http://a:80", "ftp://a", "https://u@a", "https://a:0"),
+            )
+        ),
         (["--env=A"], "--env: 'A': want NAME=VALUE"),
         (["--env==b"], "--env: '=b': want NAME=VALUE"),
         (["--env=RTOT_SECRET=x"], "--env: names that start with RTOT_ are rtot's own"),

@@ -466,3 +466,18 @@ def test_a_pooled_connection_does_not_delay_the_end(start: Start) -> None:
         assert rtot.process.wait(30) == 0
         assert time.monotonic() - begin < 5
     assert "could not be ended" not in rtot.log
+
+
+def test_a_page_of_an_allowed_origin(start: Start) -> None:
+    rtot = start("--allow-origin=https://ci.example")
+    origin = ("-H", "Origin: https://ci.example", "-H", "Sec-Fetch-Site: cross-site")
+    asked = ("-H", "Access-Control-Request-Method: POST", "-X", "OPTIONS")
+    url = f"{rtot.url}/jobs"
+    command = ["curl", "-sS", "-D", "-", *origin, *asked, url]
+    head = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    assert head.startswith(b"HTTP/1.1 204 ")
+    head = rtot.curl("/jobs?wait=9&fields=", *origin, "-D", "-", "-d", "exit 3")
+    assert b"\r\nAccess-Control-Allow-Origin: https://ci.example\r\n" in head
+    assert b"\r\nVary: Origin\r\n" in head
+    assert rtot.curl("/jobs", "-H", "Origin: https://evil.example").startswith(b'{"error"')
+    assert b"Vary: Origin" in rtot.curl("/ping", "-i")
