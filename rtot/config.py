@@ -113,6 +113,7 @@ class Settings(NamedTuple):
     max_queued: int = 100_000
     max_output: int = GIB
     max_memory: int = 64 * KIB
+    keep_end: int = 64 * KIB
     drain: float = 1.0
     grace: float = 5.0
     heartbeat: float = 15.0
@@ -122,6 +123,11 @@ class Settings(NamedTuple):
     shutdown: bool = True
     allowed_origins: tuple[str, ...] = ()
     launchers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def output_limits(self) -> tuple[int, int, int]:
+        """How much of a job's output is kept, how much in memory, and how much of its end."""
+        return self.max_output, self.max_memory, self.keep_end
 
     def launcher(self, name: str) -> tuple[str, ...] | None:
         """The argv prefix of that name, or None where there is no such launcher."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rtot.jobs.job import SHOWN, Job, Usage
 from rtot.jobs.output import Stream, UnreadableError
 from rtot.jobs.stop import Stop
+from rtot.jobs.tail import Tail, tail_start
 from rtot.text import EACH_BYTE, decode, format_time, string, strings
 
 ALWAYS = ("id", "state", "exit", "href")
@@ -19,10 +20,13 @@ DEFAULT_FIELDS: tuple[str, ...] = ("out", "err", "start", "complete", "create", 
 
 
 class View(NamedTuple):
-    """How jobs are to be shown: with these fields, and the times as numbers (`unix`) or as text."""
+    """How jobs are to be shown: with these fields, the times as numbers (`unix`) or as text, and
+    of their outputs only the end (`tail`) or all that was kept.
+    """
 
     fields: tuple[str, ...] = DEFAULT_FIELDS
     unix: bool = False
+    tail: Tail | None = None
 
 
 DEFAULT_VIEW = View()
@@ -187,17 +191,30 @@ def whole(job: Job, view: View, filename: str, wall: int) -> str | None:
 
     The fields that are there ALWAYS need not be named. Raises UnreadableError.
     """
-    output = job.output
-    out = output.out_size if "out" in view.fields else 0
-    err = output.err_size if "err" in view.fields else 0
-    if out + err > _PIECE:
+    spans = _spans(job, view)
+    if sum(end - start for start, end in spans.values()) > _PIECE:
         return None
     text = f'{{"id":{job.id}'
-    if out:
-        text += f',"out":{string(decode(_read(job, Stream.OUT, out)))}'
-    if err:
-        text += f',"err":{string(decode(_read(job, Stream.ERR, err)))}'
+    for stream, (start, end) in spans.items():
+        data = b"".join(_pieces(job, stream, start, end, view))
+        text += f',"{stream.name.lower()}":{string(decode(data))}'
     return text + _rest(job, view, filename, wall)
+
+
+def _spans(job: Job, view: View) -> dict[Stream, tuple[int, int]]:
+    """Where what is to be shown of each output begins and ends; without those that are empty."""
+    spans = {}
+    for stream in Stream:
+        if stream.name.lower() not in view.fields:
+            continue
+        if view.tail is None:
+            start, end = 0, job.output.size(stream)
+        else:
+            start = tail_start(job.output, stream, view.tail)
+            end = job.output.written(stream)
+        if start < end:
+            spans[stream] = start, end
+    return spans
 
 
 def render(job: Job, view: View, filename: str, wall: int) -> Iterator[bytes]:
@@ -212,17 +229,13 @@ def render(job: Job, view: View, filename: str, wall: int) -> Iterator[bytes]:
         yield text.encode()
         return
     head = f'{{"id":{job.id}'
-    ends = {
-        s: job.output.size(s)
-        for s in Stream
-        if s.name.lower() in view.fields and job.output.size(s)
-    }
+    spans = _spans(job, view)
     tail = _rest(job, view, filename, wall)
-    for stream, end in ends.items():
+    for stream, (start, end) in spans.items():
         yield f'{head},"{stream.name.lower()}":"'.encode()
         head = ""
         try:
-            yield from _escaped(job, stream, end)
+            yield from _escaped(_pieces(job, stream, start, end, view))
         except UnreadableError:
             yield f'","error":"{UNREADABLE}"{tail}'.encode()
             raise
@@ -258,19 +271,21 @@ def _rest(job: Job, view: View, filename: str, wall: int) -> str:
     return f'{text},"href":"/jobs/{job.id}"}}'
 
 
-def _read(job: Job, stream: Stream, end: int) -> bytes:
-    """The stream up to `end`, part of which may be in memory and part in a file."""
-    data = job.output.read(stream, 0, end)
-    while len(data) < end:
-        data += job.output.read(stream, len(data), end - len(data))
-    return data
+def _pieces(job: Job, stream: Stream, at: int, end: int, view: View) -> Iterator[bytes]:
+    """The stream from `at` to `end`, part of which may be in memory and part in a file."""
+    while at < end:
+        most = min(_PIECE, end - at)
+        if view.tail is None:
+            data = job.output.read(stream, at, most)
+            at += len(data)
+        else:
+            data, at = job.output.read_written(stream, at, most)
+        yield data
 
 
-def _escaped(job: Job, stream: Stream, end: int) -> Iterator[bytes]:
-    """The inside of a JSON string: the stream up to `end`."""
+def _escaped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The inside of a JSON string."""
     decoder = codecs.getincrementaldecoder("utf-8")(EACH_BYTE)
-    offset = 0
-    while offset < end:
-        data = job.output.read(stream, offset, min(_PIECE, end - offset))
-        offset += len(data)
-        yield string(decoder.decode(data, final=offset == end))[1:-1].encode()
+    for data in pieces:
+        yield string(decoder.decode(data))[1:-1].encode()
+    yield string(decoder.decode(b"", final=True))[1:-1].encode()

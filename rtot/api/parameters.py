@@ -9,9 +9,10 @@ import math
 from signal import Signals
 
 from rtot.api.job_json import ALL_FIELDS, ALWAYS
-from rtot.config import parse_duration
+from rtot.config import parse_duration, parse_size
 from rtot.http.query import Parameter, choice, duration, flag, number
 from rtot.jobs.job import SHOWN
+from rtot.jobs.tail import Tail
 
 _FIELDS = frozenset({*ALL_FIELDS, *ALWAYS, "*", ""})
 _STATES = frozenset({*SHOWN.values(), ""})
@@ -46,6 +47,12 @@ def _parse_label(text: str) -> str:
 
 def _parse_grace(text: str) -> float:
     return math.inf if text == "never" else parse_duration(text)
+
+
+def _parse_tail(text: str) -> Tail:
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return Tail(lines=int(text))
+    return Tail(size=parse_size(text))
 
 
 def _parse_lease(text: str) -> float | None:
@@ -123,6 +130,7 @@ LAST = number("last", 1)
 OFFSET = number("offset")
 FOLLOW = flag("follow")
 FOLLOWED = Parameter("follow", "out, err or events", _parse_followed)
+TAIL = Parameter("tail", "a number of lines, or a size with its unit", _parse_tail)
 FAIL = flag("fail")
 CLOSE = flag("close")
 

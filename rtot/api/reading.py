@@ -14,7 +14,7 @@ from rtot.api.answers import (
     unsatisfiable,
 )
 from rtot.api.job_json import View, render, whole
-from rtot.api.parameters import FAIL, FOLLOW, LEASE, OFFSET, TIMES
+from rtot.api.parameters import FAIL, FOLLOW, LEASE, OFFSET, TAIL, TIMES
 from rtot.api.streams import (
     EXIT,
     EventsBody,
@@ -26,6 +26,7 @@ from rtot.api.streams import (
     exit_field,
     hint_header,
 )
+from rtot.api.tails import TailBody
 from rtot.api.waits import JobsWait, asked_view, asked_wait
 from rtot.http.errors import JSON_TYPE, error
 from rtot.http.messages import Body, Headers, Request, Response
@@ -35,6 +36,7 @@ from rtot.jobs.job import Job
 from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream, UnreadableError
 from rtot.jobs.table import JobTable
+from rtot.jobs.tail import Tail
 from rtot.text import string
 
 _LONGEST_NUMBER = 18
@@ -122,7 +124,16 @@ def _output(ask: Ask, stream: Stream) -> Answer:
         raise BadParameterError("lease", "goes with follow")
     if fail and follow:
         check_fail(ask)
+    tail = query.get(TAIL)
+    ranged = request.method == "GET" and "range" in request.headers
+    for name, given in (("offset", OFFSET in query), ("Range", ranged)):
+        if given and tail is not None:
+            raise BadParameterError("tail", f"does not go with {name}")
+    if ranged and follow:
+        raise BadParameterError("follow", "does not go with Range")
     job = require_job(ask)
+    if tail is not None:
+        return _tail(ask, job, stream, tail, follow=follow, fail=fail, lease=lease)
     size = job.output.size(stream)
     ended = _ended(job, (stream,))
     if offset > size and (job.over or not follow):
@@ -134,8 +145,9 @@ def _output(ask: Ask, stream: Stream) -> Answer:
     failed = fail and not job.succeeded
     try:
         # A Range is for GET alone (RFC 9110, 14.2).
-        ranged = request.method == "GET" and OFFSET not in query and not failed
-        wanted = _wanted_range(request, size) if ranged else None
+        wanted = None
+        if ranged and OFFSET not in query and not failed:
+            wanted = _wanted_range(request, size)
     except UnsatisfiableError:
         raise RefusalError(unsatisfiable(size, *ended)) from None
     if wanted is None:
@@ -146,6 +158,24 @@ def _output(ask: Ask, stream: Stream) -> Answer:
     headers = (*headers, ("Content-Range", f"bytes {start}-{end - 1}/{total}"))
     part = OutputBody(ask.jobs, job, stream, start, end)
     return Reply(Response(206, headers, part), sources=(job.id,))
+
+
+def _tail(
+    ask: Ask,
+    job: Job,
+    stream: Stream,
+    tail: Tail,
+    *,
+    follow: bool,
+    fail: bool,
+    lease: float | None,
+) -> Reply:
+    body = TailBody(ask.jobs, job, stream, tail, EXIT, follow=follow, fail=fail)
+    headers = (TEXT_TYPE, *_ended(job, (stream,)))
+    if follow:
+        return _stream(job, 200, headers, body, fail=fail, lease=lease)
+    status = FAILED if fail and not job.succeeded else 200
+    return Reply(Response(status, headers, body), sources=(job.id,))
 
 
 def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
@@ -165,9 +195,22 @@ def get_events(ask: Ask) -> Answer:
     if fail:
         check_fail(ask)
     job = require_job(ask)
-    unix = query.get(TIMES) == "unix"
+    tail = query.get(TAIL)
+    position = None
+    if tail is not None:
+        if "last-event-id" in ask.request.headers:
+            raise BadParameterError("tail", "does not go with Last-Event-ID")
+        position = Position.of_tail(job, tail)
     return tell_events(
-        ask.jobs, job, ask.request, (), follow=follow, fail=fail, lease=lease, unix=unix
+        ask.jobs,
+        job,
+        ask.request,
+        (),
+        position=position,
+        follow=follow,
+        fail=fail,
+        lease=lease,
+        unix=query.get(TIMES) == "unix",
     )
 
 
@@ -202,15 +245,16 @@ def tell_events(
     headers: Headers,
     *,
     status: int = 200,
+    position: Position | None = None,
     follow: bool,
     fail: bool,
     lease: float | None,
     unix: bool,
 ) -> Answer:
-    """The job's events after the one that the request names, or from the first on."""
+    """The job's events from the position on, or after the one that the request names."""
     last = request.headers.get("last-event-id")
     try:
-        position = Position.parse(last) if last else Position()
+        position = position or (Position.parse(last) if last else Position())
     except ValueError as bad:
         raise RefusalError(error(400, "invalid header", f"Last-Event-ID: {bad}")) from None
     if position.out > job.output.out_size or position.err > job.output.err_size:

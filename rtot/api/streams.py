@@ -12,6 +12,7 @@ from rtot.http.messages import BROKEN, THE_END, End, Headers
 from rtot.jobs.job import Job
 from rtot.jobs.output import Stream, UnreadableError
 from rtot.jobs.table import JobTable
+from rtot.jobs.tail import Tail, tail_start
 from rtot.storage import FileSpan
 from rtot.text import format_time, string
 
@@ -177,8 +178,16 @@ class Position:
             raise ValueError(f"{text!r} is not the id of an event")
         return position
 
+    @classmethod
+    def of_tail(cls, job: Job, tail: Tail) -> "Position":
+        """Behind what is before the tail of each stream, as far as it was kept."""
+        out, err = (
+            min(tail_start(job.output, stream, tail), job.output.size(stream)) for stream in Stream
+        )
+        return cls(Told.NEW | Told.RUNNING if job.start else 0, out, err)
+
     def __str__(self) -> str:
-        return f"{self.told}.{self.out}.{self.err}"
+        return f"{int(self.told)}.{self.out}.{self.err}"
 
 
 class EventsBody:

@@ -6,7 +6,7 @@ from signal import Signals
 
 from rtot.api.answers import Ask, Reply, Wait, json
 from rtot.api.job_json import DEFAULT_FIELDS, View, receipt
-from rtot.api.parameters import FIELDS, TIMES, WAIT
+from rtot.api.parameters import FIELDS, TAIL, TIMES, WAIT
 from rtot.http.messages import Headers, Response
 from rtot.http.query import Query
 from rtot.jobs.leases import Lease
@@ -73,7 +73,7 @@ def receipt_answer(stop: Stop | None, signal: Signals) -> Response:
 
 def asked_view(query: Query) -> View:
     """How the client wants jobs to be shown."""
-    return View(query.get(FIELDS, DEFAULT_FIELDS), query.get(TIMES) == "unix")
+    return View(query.get(FIELDS, DEFAULT_FIELDS), query.get(TIMES) == "unix", query.get(TAIL))
 
 
 def asked_wait(ask: Ask) -> tuple[float | None, Headers]:

@@ -159,6 +159,10 @@ _FLAGS = (
         "output kept of a job, beyond which it is dropped and counted (default 1G)",
     ),
     _Flag(
+        *("--keep-end", "SIZE", parse_size, "keep_end"),
+        "kept of the end of a stream of which something was dropped (default 64K)",
+    ),
+    _Flag(
         *("--max-connections", "N", _count, "max_connections"),
         "clients at a time (default: from the limit of open files)",
     ),

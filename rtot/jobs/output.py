@@ -122,6 +122,22 @@ class _Sequence:
             self._file = None
 
 
+class _End:
+    """The last bytes of a stream from the first one on that was dropped."""
+
+    __slots__ = ("count", "data", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.count = 0
+        """How many bytes there were."""
+        self.data = b""
+
+    def append(self, data: bytes, most: int) -> None:
+        self.count += len(data)
+        self.data = (self.data + data)[-most:] if most else b""
+
+
 class Output:
     """The output of one job.
 
@@ -131,7 +147,9 @@ class Output:
 
     __slots__ = (
         "_arrivals",
+        "_ends",
         "_err",
+        "_keep_end",
         "_limit",
         "_memory",
         "_name",
@@ -144,8 +162,15 @@ class Output:
         "dropped",
     )
 
-    def __init__(self, storage: Storage, name: str, *, limit: int, memory: int) -> None:
-        """`limit` is for both streams together, `memory` for each."""
+    def __init__(
+        self, storage: Storage, name: str, *, limit: int, memory: int, keep_end: int = 0
+    ) -> None:
+        """`limit` is for both streams together, `memory` for each.
+
+        Of a stream of which bytes are dropped the last `keep_end` are kept, too, in memory.
+        """
+        self._keep_end = keep_end
+        self._ends: dict[Stream, _End] | None = None
         self._storage = storage
         self._name = name
         self._limit = limit
@@ -187,6 +212,13 @@ class Output:
             self._begin_record(stream, len(data), total, wall)
             sequence = self._sequence(stream)
             kept = sequence.append(data[:room], self._memory, lambda: self._create(stream.name))
+        end = self._ends.get(stream) if self._ends is not None else None
+        if end is not None:
+            end.append(data, self._keep_end)
+        elif kept < len(data):
+            self._ends = self._ends or {}
+            end = self._ends[stream] = _End(self.size(stream))
+            end.append(data[kept:], self._keep_end)
         if kept < len(data):
             out, err = self.dropped
             self.cut_at = self.cut_at or wall
@@ -213,6 +245,34 @@ class Output:
         if not data and limit and offset < self.size(stream):
             raise UnreadableError
         return data
+
+    def written(self, stream: Stream) -> int:
+        """How many bytes the job has written to the stream."""
+        end = self._ends.get(stream) if self._ends is not None else None
+        return self.size(stream) if end is None else end.start + end.count
+
+    def gap(self, stream: Stream) -> tuple[int, int] | None:
+        """Where bytes of the stream as it was written are gone; None if none are."""
+        end = self._ends.get(stream) if self._ends is not None else None
+        if end is None or end.count == len(end.data):
+            return None
+        return end.start, end.start + end.count - len(end.data)
+
+    def read_written(self, stream: Stream, at: int, limit: int) -> tuple[bytes, int]:
+        """Some bytes of the stream as it was written, at most `limit`, and where they end.
+
+        A line of rtot's own stands for those that are gone. Raises UnreadableError.
+        """
+        end = self._ends.get(stream) if self._ends is not None else None
+        if end is None or at < end.start:
+            most = limit if end is None else min(limit, end.start - at)
+            data = self.read(stream, at, most)
+            return data, at + len(data)
+        first = end.start + end.count - len(end.data)
+        if at < first:
+            return f"rtot: {first - at} bytes are missing here\n".encode(), first
+        data = end.data[at - first : at - first + limit]
+        return data, at + len(data)
 
     def stored(self, stream: Stream, offset: int) -> tuple[File, int] | None:
         """The file that holds the stream at `offset` and how many bytes on from there it has.
@@ -270,6 +330,7 @@ class Output:
         for sequence in (self._out, self._err, self._arrivals):
             if sequence is not None:
                 sequence.remove()
+        self._ends = None
 
     def _sequence(self, stream: Stream) -> _Sequence:
         if stream is Stream.OUT:

@@ -114,8 +114,8 @@ class JobTable:
         job_id = self._next_id
         self._storage.store_script(job_id, script)
         self._next_id += 1
-        limit, memory = self._settings.max_output, self._settings.max_memory
-        output = Output(self._storage, str(job_id), limit=limit, memory=memory)
+        limit, memory, end = self._settings.output_limits
+        output = Output(self._storage, str(job_id), limit=limit, memory=memory, keep_end=end)
         job = Job(job_id, options, output, now.wall, hint, title_of(script))
         self.roster.add(job, key, fingerprint)
         self._outbox.changed(ANY_JOB)

@@ -405,3 +405,105 @@ def test_a_wait_is_bounded() -> None:
 def test_streams_are_not_to_be_held_back(face: Face, target: str) -> None:
     face.run()
     assert header(face.ask("GET", f"/jobs/0/{target}"), "X-Accel-Buffering") == "no"
+
+
+SEQ = b"".join(b"%d\n" % i for i in range(1, 501))
+
+
+@pytest.mark.parametrize(
+    ("tail", "end"), [("3", b"498\n499\n500\n"), ("8B", b"499\n500\n"), ("0", b""), ("1M", SEQ)]
+)
+def test_the_end_of_an_output(face: Face, tail: str, end: bytes) -> None:
+    face.run(out=SEQ)
+    answer = face.ask("GET", f"/jobs/0/out?tail={tail}")
+    assert (answer.status, text(answer)) == (200, end.decode())
+    body = face.ask("GET", f"/jobs/0/out?tail={tail}&follow").body
+    assert not isinstance(body, bytes)
+    assert pull(body) == (end, None)
+    face.jobs.output_received(0, Stream.OUT, b"more\n", face.now)
+    assert pull(body) == (b"more\n", None)
+    face.world.end(0, 256, face.now)
+    assert pull(body) == (b"", End((("Rtot-Exit", "exit status 1"),)))
+    for target in ("/jobs/0?fields=out", "/jobs?fields=out"):
+        (job,) = value(face.ask("GET", f"{target}&tail=2"))["jobs"]
+        assert job["out"] == "500\nmore\n"
+    assert face.ask("GET", "/jobs/0/out?tail=1&fail").status == 424
+    failing = face.ask("GET", "/jobs/0/out?tail=1&fail&follow")
+    assert failing.status == 424
+
+
+def test_the_end_of_an_output_that_was_cut() -> None:
+    face = Face(max_output=8, keep_end=8)
+    face.complete(out=SEQ)
+    lost = len(SEQ) - 16
+    marked = f"rtot: {lost} bytes are missing here\n499\n500\n"
+    for tail, end in (("1", "500\n"), ("8B", "499\n500\n"), ("2", marked), ("1M", marked)):
+        for follow in ("", "&follow"):
+            answer = face.ask("GET", f"/jobs/0/out?tail={tail}{follow}")
+            assert header(answer, "Rtot-Dropped") == str(len(SEQ) - 8)
+            assert text(answer) == end
+        assert value(face.ask("GET", f"/jobs/0?tail={tail}"))["jobs"][0]["out"] == end
+    assert text(face.ask("GET", "/jobs/0/out")) == "1\n2\n3\n4\n"
+
+
+def test_who_follows_a_tail_sees_what_is_dropped_as_well() -> None:
+    face = Face(max_output=4, keep_end=4)
+    job = face.run(out=b"1\n2\n")
+    body = face.ask("GET", "/jobs/0/out?tail=1&follow").body
+    assert not isinstance(body, bytes)
+    assert pull(body) == (b"2\n", None)
+    face.jobs.output_received(job.id, Stream.OUT, b"3\n", face.now)
+    assert pull(body) == (b"3\n", None)
+    face.jobs.output_received(job.id, Stream.OUT, b"4\n5\n6\n7\n", face.now)
+    assert pull(body) == (b"rtot: 4 bytes are missing here\n6\n7\n", None)
+
+
+def test_much_of_an_end_in_json() -> None:
+    face = Face(max_memory=1000)
+    face.complete(out=b"\xc3\xa9" * 100_000)
+    (job,) = value(face.ask("GET", "/jobs/0?tail=150001B"))["jobs"]
+    assert job["out"] == "\ufffd" + "\u00e9" * 75_000
+
+
+def test_events_of_an_end(face: Face) -> None:
+    job = face.run(out=b"a\nb\n")
+    face.jobs.output_received(job.id, Stream.ERR, b"c\nd\n", face.now)
+    answer = face.ask("GET", "/jobs/0/events?tail=1", accept="application/x-ndjson")
+    told = [json.loads(line) for line in text(answer).splitlines()]
+    assert [(e["event"], e["offset"], e["text"]) for e in told] == [
+        ("out", 2, "b\n"),
+        ("err", 2, "d\n"),
+    ]
+    face.submit()
+    new = face.ask("GET", "/jobs/1/events?tail=1", accept="application/x-ndjson")
+    assert json.loads(text(new))["event"] == "new"
+    assert face.ask("GET", "/jobs/0/events?tail=1", last_event_id="3.0.0").status == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("tail=1&offset=2", {}),
+        ("tail=1", {"range": "bytes=0-1"}),
+        ("follow", {"range": "bytes=-8"}),
+        ("tail=x", {}),
+        ("tail=-1", {}),
+        ("tail=1.5", {}),
+        ("tail", {}),
+    ],
+)
+def test_ends_that_there_are_not(face: Face, query: str, headers: dict[str, str]) -> None:
+    face.run(out=b"out")
+    assert face.ask("GET", f"/jobs/0/out?{query}", b"", **headers).status == 400
+
+
+@pytest.mark.parametrize("query", ["tail=1", "tail=1&follow"])
+def test_the_end_of_an_output_that_is_gone(query: str) -> None:
+    face = Face(max_memory=10)
+    face.complete(out=b"x" * 100)
+    body = face.ask("GET", f"/jobs/0/out?{query}").body
+    assert not isinstance(body, bytes)
+    face.disk.files["0.out"].data = b""
+    assert body.pull(10) == End(broken=True)
+    face.ask("DELETE", "/jobs/0")
+    assert body.pull(10) == End(broken=True)

@@ -233,3 +233,22 @@ def test_both_streams_in_their_true_order(rtot: Rtot) -> None:
     assert "err" not in job
     told = rtot.curl(f"/jobs/{job_id}/events", "-H", "Accept: application/x-ndjson")
     assert b'"event":"err"' not in told
+
+
+def test_the_end_of_a_log_and_what_follows(rtot: Rtot, tmp_path: Path) -> None:
+    script = b"seq 1 500; until [ -e go ]; do sleep 0.01; done; echo more"
+    job_id = rtot.submit(script, f"cwd={tmp_path}")
+    until(lambda: "500" in rtot.json(f"/jobs/{job_id}?tail=1")["jobs"][0].get("out", ""))
+    assert rtot.curl(f"/jobs/{job_id}/out?tail=3") == b"498\n499\n500\n"
+    with rtot.ask("GET", f"/jobs/{job_id}/out?tail=1&follow") as sock:
+        (tmp_path / "go").touch()
+        assert b"4\r\n500\n\r\n5\r\nmore\n\r\n0\r\n" in sock.makefile("rb").read()
+
+
+def test_the_end_of_more_than_is_kept(start: Start) -> None:
+    rtot = start("--max-output=4K", "--keep-end=1K")
+    rtot.run(b"seq 1 5000; echo THE ERROR", "&fields=")
+    assert rtot.curl("/jobs/0/out?tail=2") == b"5000\nTHE ERROR\n"
+    whole = rtot.curl("/jobs/0/out?tail=1M")
+    assert whole.startswith(b"rtot: 18")
+    assert whole.endswith(b"5000\nTHE ERROR\n")
