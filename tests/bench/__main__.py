@@ -2,7 +2,7 @@
 
 python -m tests.bench                       all of it, in a quarter of an hour
 python -m tests.bench --quick               the same with little, to see that it works
-python -m tests.bench --only load           one of output, load, footprint
+python -m tests.bench --only load           one of output, load, footprint, streams
 python -m tests.bench --peer NAME=URL       beside another server that speaks the same wire,
                                             with the secret "bench"
 
@@ -11,7 +11,7 @@ A row: what is measured, the median (and range) of ratios taken in turns, the go
 
 import argparse
 
-from tests.bench import footprint, load, output
+from tests.bench import footprint, load, output, streams
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=("output", "load", "footprint"))
+    parser.add_argument("--only", choices=("output", "load", "footprint", "streams"))
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=URL")
     options = parser.parse_args()
     peers = dict(peer.split("=", 1) for peer in options.peer)
@@ -42,6 +42,11 @@ def main() -> None:
         output.download(blocks, rounds)
         output.follow(1, ticks, "<= 2")
         output.follow(5 if quick else 200, ticks, "<= 20")
+    if options.only in (None, "streams"):
+        streams.one_request(10 if quick else 300, rounds)
+        streams.through(64 if quick else 8192, rounds, peers=not quick)
+        streams.tail(64 if quick else 16384, rounds)
+        streams.idle_followers(20 if quick else 1000, 0.5 if quick else 10)
 
 
 if __name__ == "__main__":

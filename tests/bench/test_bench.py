@@ -34,4 +34,10 @@ def test_all_of_it_quickly() -> None:
         "download",
         "follow",
         "follow",
+        "POST with follow",
+        "one request",
+        "one request",
+        "tail=10",
+        "bytes per idle follower (20)  ",
+        "processor",
     ]
