@@ -234,8 +234,10 @@ class PaperServer:
             for job_id in self.jobs.take_changes():
                 if self.exchange is not None and job_id in self.exchange.topics:
                     self.exchange.changed(job_id, self.now)
-            if self.exchange is not None and self.exchange.deadline is not None:
-                self.exchange.expire(at(self.exchange.deadline))
+            exchange = self.exchange
+            if exchange is not None and exchange.state is Phase.WAITING:
+                assert exchange.deadline is not None
+                exchange.expire(at(exchange.deadline))
             if not self._flush() and not self.connection.has_work:
                 return
 

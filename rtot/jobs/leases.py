@@ -38,8 +38,12 @@ class Leases:
 
     def give_back(self, job_id: int) -> None:
         """Such a client is content with what it has got."""
-        if job_id in self._held:
-            self._held[job_id] -= 1
+        if job_id not in self._held:
+            return
+        self._held[job_id] -= 1
+        if not self._held[job_id] and job_id in self._until:
+            # The time of others, who have gone, goes on.
+            self._deadlines.set(job_id, self._until[job_id])
 
     def release(self, lease: Lease, now: float) -> bool:
         """Such a client has gone. Return whether the job is to be ended now."""

@@ -51,6 +51,15 @@ def test_who_has_its_answer_ends_nothing() -> None:
     assert leases.release(Lease(1, 0.0), 1.0)
 
 
+def test_who_has_its_answer_stops_nobody_s_time() -> None:
+    leases = Leases()
+    leases.take(1)
+    assert not leases.release(Lease(1, 2.0), 1.0)
+    leases.take(1)
+    leases.give_back(1)
+    assert leases.due(3.0) == [1]
+
+
 def test_a_job_that_is_complete_has_none() -> None:
     leases = Leases()
     leases.take(1)
@@ -85,6 +94,12 @@ class LeasesMachine(RuleBasedStateMachine):
         self.until = max(self.until, self.now + seconds)
         self.ended = self.leases.release(Lease(7, seconds), self.now)
         assert self.ended == (not self.held and self.until <= self.now)
+
+    @precondition(lambda self: self.held and not self.ended)
+    @rule()
+    def give_back(self) -> None:
+        self.held -= 1
+        self.leases.give_back(7)
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 3.0]))
     def wait(self, seconds: float) -> None:
