@@ -14,6 +14,7 @@ from rtot.api.parameters import (
     SINCE,
     STATE,
     UNTIL,
+    WAIT,
 )
 from rtot.api.waits import JobsWait, asked_view, asked_wait
 from rtot.http.query import BadParameterError
@@ -28,7 +29,7 @@ def list_jobs(ask: Ask) -> Answer:
         raise BadParameterError("until", "goes with wait")
     last = query.get(LAST)
     down = last is not None or query.get(ORDER) == "desc"
-    for parameter in (ORDER, FROM, LIMIT, SINCE):
+    for parameter in (ORDER, FROM, LIMIT, SINCE, WAIT, FAIL):
         if last is not None and parameter in query:
             raise BadParameterError("last", f"does not go with {parameter.name}")
     listing = Listing(

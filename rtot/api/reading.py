@@ -10,7 +10,6 @@ from rtot.api.answers import (
     RefusalError,
     Reply,
     json,
-    no_content,
     unsatisfiable,
 )
 from rtot.api.job_json import View, render, whole
@@ -47,8 +46,8 @@ def get_job(ask: Ask) -> Answer:
     jobs, fail = ask.jobs, ask.query.get(FAIL, False)
     view = asked_view(ask.query)
     wait, headers = asked_wait(ask)
-    lease = ask.query.get(LEASE)
-    if lease is not None and wait is None:
+    lease = _lease(ask)
+    if LEASE in ask.query and wait is None:
         raise BadParameterError("lease", "goes with wait")
     job_id = parse_job_id(ask.word)
 
@@ -79,8 +78,7 @@ def show_job(
     try:
         text = whole(job, view, jobs.script_path(job), jobs.wall)
     except UnreadableError:
-        message = f"the output of job {job.id} cannot be read any more"
-        return error(500, "unreadable output", message)
+        return _unreadable(job)
     response = Response(
         FAILED if fail and not job.succeeded else status,
         (
@@ -93,6 +91,11 @@ def show_job(
         JsonBody(_large(job, view, jobs)) if text is None else f'{{"jobs":[{text}]}}\n'.encode(),
     )
     return response if text is not None else Reply(response, sources=(job.id,))
+
+
+def _unreadable(job: Job) -> Response:
+    message = f"the output of job {job.id} cannot be read any more"
+    return error(500, "unreadable output", message)
 
 
 def _large(job: Job, view: View, jobs: JobTable) -> Iterator[bytes]:
@@ -119,8 +122,8 @@ def get_err(ask: Ask) -> Answer:
 def _output(ask: Ask, stream: Stream) -> Answer:
     request, query = ask.request, ask.query
     offset = query.get(OFFSET, 0)
-    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE)
-    if lease is not None and not follow:
+    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), _lease(ask)
+    if LEASE in query and not follow:
         raise BadParameterError("lease", "goes with follow")
     if fail and follow:
         check_fail(ask)
@@ -170,7 +173,10 @@ def _tail(
     fail: bool,
     lease: float | None,
 ) -> Reply:
-    body = TailBody(ask.jobs, job, stream, tail, EXIT, follow=follow, fail=fail)
+    try:
+        body = TailBody(ask.jobs, job, stream, tail, EXIT, follow=follow, fail=fail)
+    except UnreadableError:
+        raise RefusalError(_unreadable(job)) from None
     headers = (TEXT_TYPE, *_ended(job, (stream,)))
     if follow:
         return _stream(job, 200, headers, body, fail=fail, lease=lease)
@@ -188,8 +194,8 @@ def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
 def get_events(ask: Ask) -> Answer:
     """The job's events, in the format that the client prefers."""
     query = ask.query
-    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), query.get(LEASE)
-    for name, given in (("fail", fail), ("lease", lease is not None)):
+    follow, fail, lease = query.get(FOLLOW, False), query.get(FAIL, False), _lease(ask)
+    for name, given in (("fail", fail), ("lease", LEASE in query)):
         if given and not follow:
             raise BadParameterError(name, "goes with follow")
     if fail:
@@ -200,7 +206,10 @@ def get_events(ask: Ask) -> Answer:
     if tail is not None:
         if "last-event-id" in ask.request.headers:
             raise BadParameterError("tail", "does not go with Last-Event-ID")
-        position = Position.of_tail(job, tail)
+        try:
+            position = Position.of_tail(job, tail)
+        except UnreadableError:
+            raise RefusalError(_unreadable(job)) from None
     return tell_events(
         ask.jobs,
         job,
@@ -212,6 +221,11 @@ def get_events(ask: Ask) -> Answer:
         lease=lease,
         unix=query.get(TIMES) == "unix",
     )
+
+
+def _lease(ask: Ask) -> float | None:
+    """Seconds. HEAD has none: its answer is over at once, and it changes nothing."""
+    return None if ask.request.method == "HEAD" else ask.query.get(LEASE)
 
 
 def check_fail(ask: Ask) -> None:
@@ -252,17 +266,14 @@ def tell_events(
     unix: bool,
 ) -> Answer:
     """The job's events from the position on, or after the one that the request names."""
-    last = request.headers.get("last-event-id")
-    try:
-        position = position or (Position.parse(last) if last else Position())
-    except ValueError as bad:
-        raise RefusalError(error(400, "invalid header", f"Last-Event-ID: {bad}")) from None
+    position = position or asked_position(request)
     if position.out > job.output.out_size or position.err > job.output.err_size:
         message = "Last-Event-ID: this job has had no such event"
         raise RefusalError(error(400, "invalid header", message))
-    if position.told & Told.COMPLETE and position.out == job.output.out_size:
+    told = (position.out, position.err) == (job.output.out_size, job.output.err_size)
+    if position.told & Told.COMPLETE and told and not (fail and not job.succeeded):
         # A 204 tells an EventSource not to reconnect.
-        return no_content()
+        return Response(204, (JSON_TYPE, *headers, *_exit_header(job)))
     from rtot.http.lists import quality
 
     accept = request.headers.get("accept")
@@ -272,6 +283,15 @@ def tell_events(
     body = EventsBody(jobs, job, position, follow=follow, fail=fail, sse=not ndjson, unix=unix)
     headers = (("Content-Type", kind), *headers, *_exit_header(job), *dropped_header(job, Stream))
     return _stream(job, status, headers, body, fail=fail, lease=lease)
+
+
+def asked_position(request: Request) -> Position:
+    """Where the request wants events to go on. Raises RefusalError."""
+    last = request.headers.get("last-event-id")
+    try:
+        return Position.parse(last) if last else Position()
+    except ValueError as bad:
+        raise RefusalError(error(400, "invalid header", f"Last-Event-ID: {bad}")) from None
 
 
 def _stream(

@@ -10,7 +10,7 @@ from enum import IntFlag
 from rtot.api.job_json import SMALL_FIELDS, dropped, exit_text, unix_time
 from rtot.http.messages import BROKEN, THE_END, End, Headers
 from rtot.jobs.job import Job
-from rtot.jobs.output import Stream, UnreadableError
+from rtot.jobs.output import Output, Stream, UnreadableError
 from rtot.jobs.table import JobTable
 from rtot.jobs.tail import Tail, tail_start
 from rtot.storage import FileSpan
@@ -25,6 +25,8 @@ _SENDFILE = 32 * 1024
 _LARGEST_SPAN = 1024 * 1024
 _EVENT_BYTES = 64 * 1024
 _LONGEST_VALUE = 2048
+# Bytes with which no character begins (RFC 3629).
+_CONTINUATIONS = bytes(range(0x80, 0xC0))
 
 
 def exit_field(job: Job) -> str:
@@ -181,13 +183,25 @@ class Position:
     @classmethod
     def of_tail(cls, job: Job, tail: Tail) -> "Position":
         """Behind what is before the tail of each stream, as far as it was kept."""
-        out, err = (
-            min(tail_start(job.output, stream, tail), job.output.size(stream)) for stream in Stream
-        )
+        out, err = (_tail_offset(job.output, stream, tail) for stream in Stream)
         return cls(Told.NEW | Told.RUNNING if job.start else 0, out, err)
 
     def __str__(self) -> str:
         return f"{int(self.told)}.{self.out}.{self.err}"
+
+
+def _tail_offset(output: Output, stream: Stream, tail: Tail) -> int:
+    """Where the tail begins in the stream as it was kept."""
+    start = tail_start(output, stream, tail)
+    dropped = output.first_dropped(stream)
+    if dropped is not None and start > dropped:
+        # What was kept after that byte is as old as its distance from the end tells.
+        start = max(dropped, output.size(stream) - (output.written(stream) - start))
+    if tail.size is not None:
+        # Not in the midst of a character.
+        rest = output.read(stream, start, 3)
+        start += len(rest) - len(rest.lstrip(_CONTINUATIONS))
+    return start
 
 
 class EventsBody:

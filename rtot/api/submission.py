@@ -22,7 +22,8 @@ from rtot.api.parameters import (
     TIMEOUT,
     WAIT,
 )
-from rtot.api.reading import check_fail, follow_output, show_job, tell_events
+from rtot.api.reading import asked_position, check_fail, follow_output, show_job, tell_events
+from rtot.api.streams import Position
 from rtot.api.waits import JobsWait, asked_view, asked_wait
 from rtot.clock import Now
 from rtot.config import Settings
@@ -69,6 +70,9 @@ def submit(ask: Ask) -> Answer:
                 raise BadParameterError("follow", f"does not go with {parameter.name}")
         if fail:
             check_fail(ask)
+        if follow == "events":
+            # Judged before anything runs.
+            asked_position(ask.request)
         # A preference that cannot be met is ignored (RFC 7240, 2).
         wait, headers = None, ()
     key = ask.request.headers.get("idempotency-key")
@@ -127,12 +131,13 @@ def _from_field(headers: Mapping[str, str], name: str, parameter: Parameter[T]) 
     text = headers.get(name.lower())
     if text is None:
         return []
-    from urllib.parse import unquote
+    from urllib.parse import unquote_to_bytes
 
     values = []
     for element in text.split(","):
         try:
-            values.append(parameter.parse(unquote(element.strip(" \t"), errors="surrogateescape")))
+            data = unquote_to_bytes(element.strip(" \t").encode("latin-1"))
+            values.append(parameter.parse(data.decode("utf-8", "surrogateescape")))
         except ValueError as bad:
             # The value is shown nowhere.
             message = f"{name}: {bad if str(bad) else f'want {parameter.wanted}, percent-encoded'}"
@@ -185,13 +190,14 @@ class Draft(NamedTuple):
         fingerprint = hash((script, self.options)) if self.key is not None else 0
         headers = self.headers
         job = self._replayed(fingerprint)
+        new = job is None
         if job is not None:
             headers = (*headers, ("Idempotency-Replayed", "true"))
         else:
             hint = of_script(body, form=self.form)
             job = self._submit(script, fingerprint, hint, now)
         if self.follow is not None:
-            return self._follow(job, (("Location", f"/jobs/{job.id}"), *headers))
+            return self._follow(job, (("Location", f"/jobs/{job.id}"), *headers), new)
         job_id = job.id
 
         def answer() -> Response | Reply:
@@ -207,8 +213,8 @@ class Draft(NamedTuple):
         lease = None if self.lease is None else Lease(job_id, self.lease)
         return JobsWait(self.jobs, {job_id}, deadline, answer, lease=lease)
 
-    def _follow(self, job: Job, headers: Headers) -> Answer:
-        """What the job tells, from its beginning on."""
+    def _follow(self, job: Job, headers: Headers, new: bool) -> Answer:
+        """What the job tells, from its beginning on; or of events, from where a replay goes on."""
         jobs, fail, lease = self.jobs, self.fail, self.lease
         if self.follow == "events":
             return tell_events(
@@ -217,6 +223,7 @@ class Draft(NamedTuple):
                 self.request,
                 headers,
                 status=201,
+                position=Position() if new else None,
                 follow=True,
                 fail=fail,
                 lease=lease,

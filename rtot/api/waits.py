@@ -93,6 +93,6 @@ def asked_wait(ask: Ask) -> tuple[float | None, Headers]:
     for preference in parse_list(prefer):
         # What is not understood is ignored (RFC 7240, 2).
         if preference.name == "wait" and re.fullmatch("[0-9]{1,9}", preference.value):
-            applied = min(float(preference.value), longest)
-            return applied, (("Preference-Applied", f"wait={applied:.0f}"),)
+            applied = int(min(float(preference.value), longest))
+            return float(applied), (("Preference-Applied", f"wait={applied}"),)
     return None, ()

@@ -125,17 +125,30 @@ class _Sequence:
 class _End:
     """The last bytes of a stream from the first one on that was dropped."""
 
-    __slots__ = ("count", "data", "start")
+    __slots__ = ("_data", "_most", "count", "start")
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, most: int) -> None:
         self.start = start
         self.count = 0
         """How many bytes there were."""
-        self.data = b""
+        self._data = bytearray()
+        self._most = most
 
-    def append(self, data: bytes, most: int) -> None:
+    @property
+    def first(self) -> int:
+        """Where what is kept of them begins."""
+        return self.start + self.count - min(len(self._data), self._most)
+
+    def append(self, data: bytes) -> None:
         self.count += len(data)
-        self.data = (self.data + data)[-most:] if most else b""
+        self._data += data[-self._most :] if self._most else b""
+        if len(self._data) > 2 * self._most:
+            # Now and then, as it moves all of them.
+            del self._data[: -self._most]
+
+    def read(self, at: int, limit: int) -> bytes:
+        begin = len(self._data) - (self.start + self.count - at)
+        return bytes(self._data[begin : begin + limit])
 
 
 class Output:
@@ -214,11 +227,11 @@ class Output:
             kept = sequence.append(data[:room], self._memory, lambda: self._create(stream.name))
         end = self._ends.get(stream) if self._ends is not None else None
         if end is not None:
-            end.append(data, self._keep_end)
+            end.append(data)
         elif kept < len(data):
             self._ends = self._ends or {}
-            end = self._ends[stream] = _End(self.size(stream))
-            end.append(data[kept:], self._keep_end)
+            end = self._ends[stream] = _End(self.size(stream), self._keep_end)
+            end.append(data[kept:])
         if kept < len(data):
             out, err = self.dropped
             self.cut_at = self.cut_at or wall
@@ -254,9 +267,12 @@ class Output:
     def gap(self, stream: Stream) -> tuple[int, int] | None:
         """Where bytes of the stream as it was written are gone; None if none are."""
         end = self._ends.get(stream) if self._ends is not None else None
-        if end is None or end.count == len(end.data):
-            return None
-        return end.start, end.start + end.count - len(end.data)
+        return None if end is None or end.first == end.start else (end.start, end.first)
+
+    def first_dropped(self, stream: Stream) -> int | None:
+        """Where the first byte was that was dropped; None if none was."""
+        end = self._ends.get(stream) if self._ends is not None else None
+        return None if end is None else end.start
 
     def read_written(self, stream: Stream, at: int, limit: int) -> tuple[bytes, int]:
         """Some bytes of the stream as it was written, at most `limit`, and where they end.
@@ -268,10 +284,9 @@ class Output:
             most = limit if end is None else min(limit, end.start - at)
             data = self.read(stream, at, most)
             return data, at + len(data)
-        first = end.start + end.count - len(end.data)
-        if at < first:
-            return f"rtot: {first - at} bytes are missing here\n".encode(), first
-        data = end.data[at - first : at - first + limit]
+        if at < end.first:
+            return f"rtot: {end.first - at} bytes are missing here\n".encode(), end.first
+        data = end.read(at, limit)
         return data, at + len(data)
 
     def stored(self, stream: Stream, offset: int) -> tuple[File, int] | None:

@@ -28,15 +28,18 @@ def tail_start(output: Output, stream: Stream, tail: Tail) -> int:
     first = gap[1] if gap is not None else 0
     if tail.size is not None:
         start = end - tail.size
+        reaches = start < first
     else:
         start = _line_start(output, stream, tail.lines or 0, max(first, end - _LONGEST), end)
-    if gap is not None and start < first:
+        # A line that begins behind the gap may have begun in it.
+        reaches = start <= first and bool(tail.lines)
+    if gap is not None and reaches:
         return gap[0]
     return max(start, 0)
 
 
 def _line_start(output: Output, stream: Stream, lines: int, first: int, end: int) -> int:
-    """Where the last lines begin; before `first` if they do not begin after it."""
+    """Where the last lines begin, at `first` at the earliest."""
     if not lines:
         return end
     at = end
@@ -53,7 +56,7 @@ def _line_start(output: Output, stream: Stream, lines: int, first: int, end: int
         if not missing:
             return begin + found + 1
         at = begin
-    return first - 1 if first else 0
+    return first
 
 
 def _read(output: Output, stream: Stream, begin: int, end: int) -> bytes:

@@ -399,6 +399,7 @@ def test_what_is_judged_and_waited_for_from_above(face: Face) -> None:
     "query",
     [
         *("last=0", "last=2&limit=1", "last=2&from=1", "last=1&order=asc", "order=up"),
+        *("last=1&wait=1", "last=1&fail"),
         *("since=0&order=desc", "since=0&last=2"),
     ],
 )

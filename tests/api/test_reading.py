@@ -507,3 +507,57 @@ def test_the_end_of_an_output_that_is_gone(query: str) -> None:
     assert body.pull(10) == End(broken=True)
     face.ask("DELETE", "/jobs/0")
     assert body.pull(10) == End(broken=True)
+
+
+def test_a_tail_of_what_cannot_be_read_any_more() -> None:
+    face = Face(max_memory=10)
+    face.complete(out=b"x\n" * 100)
+    face.disk.files["0.out"].data = b""
+    for target in ("out?tail=5", "events?tail=5"):
+        answer = face.ask("GET", f"/jobs/0/{target}")
+        assert (answer.status, value(answer)["error"]) == (500, "unreadable output")
+
+
+@pytest.mark.parametrize("target", ["?wait=9", "/out?follow", "/events?follow"])
+def test_head_holds_no_lease(face: Face, target: str) -> None:
+    face.run()
+    answer = face.reply("HEAD", f"/jobs/0{target}&lease=1")
+    assert isinstance(answer, Reply | JobsWait)
+    assert answer.lease is None
+
+
+def test_events_that_were_all_told_of_a_job_that_failed(face: Face) -> None:
+    face.complete(status=256)
+    told = {"last_event_id": "19.0.0"}
+    for query, status in (("follow", 204), ("follow&fail", 424)):
+        answer = face.ask("GET", f"/jobs/0/events?{query}", b"", **told)
+        assert (answer.status, header(answer, "Rtot-Exit")) == (status, "exit status 1")
+
+
+def test_events_of_an_end_begin_with_a_character(face: Face) -> None:
+    face.complete(out="éééé\nabc\n".encode())
+    for size, first in (("7B", "\u00e9\nabc\n"), ("6B", "\nabc\n"), ("5B", "\nabc\n")):
+        answer = face.ask("GET", f"/jobs/0/events?tail={size}", accept="application/x-ndjson")
+        assert json.loads(text(answer).splitlines()[0])["text"] == first
+
+
+def test_events_of_an_end_after_a_full_disk() -> None:
+    face = Face(max_memory=2, keep_end=100)
+    job = face.run()
+    face.disk.room = 4
+    for index in range(9):
+        if index == 6:
+            face.disk.room = 1000
+        face.jobs.output_received(job.id, Stream.OUT, b"%d\n" % index, face.now)
+    assert job.output.lost(Stream.OUT) > 0
+    answer = face.ask("GET", "/jobs/0/events?tail=2", accept="application/x-ndjson")
+    assert "".join(json.loads(e).get("text", "") for e in text(answer).splitlines()) == "7\n8\n"
+    assert text(face.ask("GET", "/jobs/0/out?tail=9")) == "".join(f"{i}\n" for i in range(9))
+
+
+def test_a_preference_is_applied_in_whole_seconds() -> None:
+    face = Face(max_wait=1.5)
+    face.run()
+    wait = face.answer("GET", "/jobs/0", prefer="wait=60")
+    assert isinstance(wait, JobsWait)
+    assert wait.deadline == 2.0

@@ -369,3 +369,30 @@ def test_options_in_headers_are_part_of_a_request(face: Face) -> None:
     face.submit(rtot_arg="a", idempotency_key="k")
     again = face.ask("POST", "/jobs", b"echo hi", rtot_arg="b", idempotency_key="k")
     assert again.status == 422
+
+
+@pytest.mark.parametrize(("last", "status"), [("bad", 400), ("3.5.0", 201), ("16.0.0", 201)])
+def test_a_new_job_has_no_earlier_events(face: Face, last: str, status: int) -> None:
+    answer = face.ask("POST", "/jobs?follow=events", b"echo", last_event_id=last)
+    assert answer.status == status
+    assert len(face.jobs) == (status == 201)
+    if status == 201:
+        assert header(answer, "Location") == "/jobs/0"
+        assert pull(answer.body)[0].startswith(b"id: 1.0.0")  # type: ignore[arg-type]
+
+
+def test_a_replay_goes_on_behind_the_last_event(face: Face) -> None:
+    key = {"idempotency_key": "k", "accept": "application/x-ndjson"}
+    face.ask("POST", "/jobs?follow=events", b"echo", **key)
+    face.world.obey(face.now)
+    again = face.ask("POST", "/jobs?follow=events", b"echo", last_event_id="1.0.0", **key)
+    assert json.loads(pull(again.body)[0])["event"] == "running"  # type: ignore[arg-type]
+    assert (
+        face.ask("POST", "/jobs?follow=events", b"echo", last_event_id="3.9.9", **key).status == 400
+    )
+
+
+def test_headers_with_raw_utf_8(face: Face) -> None:
+    # Fields are decoded as latin-1.
+    job = face.submit(rtot_arg="\u00e9".encode().decode("latin-1"))
+    assert job.options.args == ("\u00e9",)

@@ -290,3 +290,13 @@ def test_a_record_of_arrival_that_lies_across_the_end_of_the_file() -> None:
     assert output.arrival(0) == (1_000_000_000, 1, 0)
     assert output.arrival(1) == (2_000_000_000, 2, 0)
     assert output.arrival(2) == (3_000_000_000, 3, 0)
+
+
+def test_the_end_of_a_cut_stream_costs_little() -> None:
+    output = Output(MemoryDisk(), "7", limit=0, memory=10, keep_end=1000)
+    for index in range(5000):
+        output.append(Stream.OUT, b"%04d\n" % index, index)
+    assert output.gap(Stream.OUT) == (0, 24_000)
+    assert output.read_written(Stream.OUT, 24_995, 99) == (b"4999\n", 25_000)
+    assert output._ends is not None
+    assert len(output._ends[Stream.OUT]._data) <= 2000
