@@ -561,3 +561,9 @@ def test_a_preference_is_applied_in_whole_seconds() -> None:
     wait = face.answer("GET", "/jobs/0", prefer="wait=60")
     assert isinstance(wait, JobsWait)
     assert wait.deadline == 2.0
+
+
+def test_a_range_with_a_condition_that_cannot_hold(face: Face) -> None:
+    face.complete(out=b"0123456789")
+    answer = face.ask("GET", "/jobs/0/out", b"", range="bytes=2-3", if_range='"x"')
+    assert (answer.status, text(answer)) == (200, "0123456789")

@@ -144,7 +144,7 @@ def idle_followers(count: int, seconds: float) -> None:
                 time.sleep(seconds)
                 used = processor(server) - began
         server.curl("/jobs", "-X", "DELETE")
-    report(f"bytes per idle follower ({count})", [memory], "<= 6000")
+    report(f"bytes of an idle follower, of {count}", [memory], "<= 6000")
     report("processor of idle followers, in s", [used], "<= 0")
 
 

@@ -38,6 +38,6 @@ def test_all_of_it_quickly() -> None:
         "one request",
         "one request",
         "tail=10",
-        "bytes per idle follower (20)  ",
+        "bytes",
         "processor",
     ]
