@@ -112,7 +112,8 @@ def parse_options(query: Query, headers: Mapping[str, str], settings: Settings) 
     if launcher is not None and settings.launcher(launcher) is None:
         raise BadParameterError("launcher", "no launcher has that name; GET / lists them")
     return Options(
-        args=(*query.all(ARG), *_from_field(headers, "Rtot-Arg", ARG)),
+        args=query.all(ARG),
+        private_args=tuple(_from_field(headers, "Rtot-Arg", ARG)),
         env=tuple(dict((*query.all(ENV), *_from_field(headers, "Rtot-Env", ENV))).items()),
         cwd=query.get(CWD),
         labels=query.all(LABEL),

@@ -91,7 +91,10 @@ class Reason(Enum):
 
 
 class Options(NamedTuple):
-    """What the submitter asked for beyond the script. `timeout` in seconds."""
+    """What the submitter asked for beyond the script. `timeout` in seconds.
+
+    `private_args` follow `args`, and are shown to nobody.
+    """
 
     args: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
@@ -101,6 +104,7 @@ class Options(NamedTuple):
     stdin_open: bool = False
     launcher: str | None = None
     stderr_to_stdout: bool = False
+    private_args: tuple[str, ...] = ()
 
 
 PLAIN = Options()

@@ -201,7 +201,7 @@ class Children:
         prefix = self._settings.launcher(options.launcher) if options.launcher else None
         # The operator's words are in the encoding of the locale, the client's in UTF-8.
         argv = [os.fsencode(word) for word in (*(prefix or ()), self._jobs.script_path(job))]
-        argv += map(original_bytes, options.args)
+        argv += map(original_bytes, (*options.args, *options.private_args))
         env = {original_bytes(name): original_bytes(value) for name, value in options.env}
         cwd = None if options.cwd is None else original_bytes(options.cwd)
         try:
