@@ -255,29 +255,24 @@ class Exchange:
         self._move(Event.LOST, None, now)
         return record
 
-    @property
-    def _lease(self) -> Lease | None:
-        match self._data:
-            case None | NeedBody() | _Feed():
-                return None
-            case answer:
-                return answer.lease
-
     def _move(self, event: Event, data: _Data, now: Now) -> None:
         after = TRANSITIONS[self._state].get(event)
         if after is None:
             raise AssertionError(f"{event.name} of an exchange that is {self._state.name}")
-        before = self._lease
+        before, self._data = self._data, data
         self._state = after
-        self._data = data
-        if self._lease is not before:
-            self._change_lease(before, event is Event.LOST, now)
+        if before is not data:
+            self._change_lease(_lease(before), _lease(data), event is Event.LOST, now)
 
-    def _change_lease(self, before: Lease | None, lost: bool, now: Now) -> None:
-        """Take the lease that there is now, and release the one that there was `before`."""
+    def _change_lease(
+        self, before: Lease | None, after: Lease | None, lost: bool, now: Now
+    ) -> None:
+        """Take the lease that there is now, and release the one that there was before."""
+        if before is after:
+            return
         jobs = self._handler.jobs
-        if self._lease is not None:
-            jobs.leases.take(self._lease.job_id)
+        if after is not None:
+            jobs.leases.take(after.job_id)
         if before is None:
             return
         if not lost and not before.seconds:
@@ -356,6 +351,10 @@ class Exchange:
             now.monotonic - self._since,
             reply.anonymous,
         )
+
+
+def _lease(data: _Data) -> Lease | None:
+    return None if data is None or isinstance(data, NeedBody | _Feed) else data.lease
 
 
 def next_exchange(handler: Handler, http: HttpConnection, peer: str, now: Now) -> Exchange | None:

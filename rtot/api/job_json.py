@@ -32,6 +32,8 @@ class View(NamedTuple):
 DEFAULT_VIEW = View()
 UNREADABLE = "its output cannot be read any more"
 _PIECE = 64 * 1024
+# An Enum's `name` is Python code.
+_STREAMS = ((Stream.OUT, "out"), (Stream.ERR, "err"))
 
 # The texts of Go's package syscall, which the original printed.
 _SIGNALS = {
@@ -192,7 +194,7 @@ def whole(job: Job, view: View, filename: str, wall: int) -> str | None:
     The fields that are there ALWAYS need not be named. Raises UnreadableError.
     """
     spans = _spans(job, view)
-    if sum(end - start for start, end in spans.values()) > _PIECE:
+    if spans and sum(end - start for start, end in spans.values()) > _PIECE:
         return None
     text = f'{{"id":{job.id}'
     for stream, (start, end) in spans.items():
@@ -204,8 +206,8 @@ def whole(job: Job, view: View, filename: str, wall: int) -> str | None:
 def _spans(job: Job, view: View) -> dict[Stream, tuple[int, int]]:
     """Where what is to be shown of each output begins and ends; without those that are empty."""
     spans = {}
-    for stream in Stream:
-        if stream.name.lower() not in view.fields:
+    for stream, name in _STREAMS:
+        if name not in view.fields:
             continue
         if view.tail is None:
             start, end = 0, job.output.size(stream)
