@@ -175,7 +175,7 @@ def _tail(
     lease: float | None,
 ) -> Reply:
     try:
-        body = TailBody(ask.jobs, job, stream, tail, EXIT, follow=follow, fail=fail)
+        body = TailBody(ask.jobs, job, stream, tail, follow=follow, fail=fail)
     except UnreadableError:
         raise RefusalError(_unreadable(job)) from None
     headers = (TEXT_TYPE, *_ended(job, (stream,)))

@@ -50,6 +50,17 @@ def dropped_header(job: Job, streams: Iterable[Stream]) -> Headers:
     return ((DROPPED, str(lost)),) if lost else ()
 
 
+def end_of(job: Job, streams: Iterable[Stream], *, fail: bool) -> End:
+    """The end of a body that told of a complete job, with what was dropped of these streams.
+
+    `fail`: a job that failed or was cut breaks the body off.
+    """
+    return End(
+        trailers=((EXIT, exit_field(job)), *dropped_header(job, streams)),
+        broken=fail and not job.succeeded,
+    )
+
+
 class JsonBody:
     """A body of pieces, as an iterator makes them. Empty pieces are pauses."""
 
@@ -125,12 +136,7 @@ class OutputBody:
                 return THE_END
             if not self._job.over:
                 return None
-            job = self._job
-            lost = dropped_header(job, (self._stream,))
-            return End(
-                trailers=((EXIT, exit_field(job)), *lost),
-                broken=self._fail and not job.succeeded,
-            )
+            return end_of(self._job, (self._stream,), fail=self._fail)
         stored = output.stored(self._stream, self._offset)
         if stored is not None and min(stored[1], rest) >= _SENDFILE:
             span = FileSpan(stored[0], self._offset, min(stored[1], rest, _LARGEST_SPAN))
@@ -268,11 +274,7 @@ class EventsBody:
         if pulled:
             return b"".join(pulled)
         if self._position.told & Told.COMPLETE:
-            job = self._job
-            return End(
-                trailers=((EXIT, exit_field(job)), *dropped_header(job, Stream)),
-                broken=self._fail and not job.succeeded,
-            )
+            return end_of(self._job, Stream, fail=self._fail)
         return None if self._follow else THE_END
 
     def rest(self, wall: int) -> None:

@@ -1,6 +1,6 @@
 """The end of an output as a body: from there to its end, or for as long as it grows."""
 
-from rtot.api.streams import EXIT, exit_field
+from rtot.api.streams import EXIT, end_of
 from rtot.http.messages import BROKEN, THE_END, End
 from rtot.jobs.job import Job
 from rtot.jobs.output import Stream, UnreadableError
@@ -19,12 +19,11 @@ class TailBody:
         job: Job,
         stream: Stream,
         tail: Tail,
-        trailers: str,
         *,
         follow: bool,
         fail: bool,
     ) -> None:
-        """`trailers` are those of a body that is followed."""
+        """`fail`: a job that failed or was cut breaks the body off, if it is followed."""
         self._jobs = jobs
         self._job = job
         self._stream = stream
@@ -32,7 +31,7 @@ class TailBody:
         self._end = None if follow else job.output.written(stream)
         self._fail = fail
         self.length: int | None = None
-        self.trailers = trailers if follow else ""
+        self.trailers = EXIT if follow else ""
         self.topic: int | None = job.id if follow else None
 
     def pull(self, limit: int) -> bytes | End | None:
@@ -52,4 +51,5 @@ class TailBody:
             return THE_END
         if not job.over:
             return None
-        return End(trailers=((EXIT, exit_field(job)),), broken=self._fail and not job.succeeded)
+        # Where bytes were dropped, a line within the body has told how many.
+        return end_of(job, (), fail=self._fail)
