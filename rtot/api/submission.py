@@ -30,12 +30,13 @@ from rtot.config import Settings
 from rtot.http.errors import RETRY, error
 from rtot.http.messages import Headers, Request, Response
 from rtot.http.query import BadParameterError, Parameter, Query
-from rtot.jobs.hints import ELF, of_script
+from rtot.jobs.hints import of_script
 from rtot.jobs.job import PLAIN, Job, Options
 from rtot.jobs.keys import KeyConflictError
 from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream
 from rtot.jobs.queue import QueueFullError
+from rtot.jobs.script import ELF
 from rtot.jobs.table import ClosingError, JobTable
 from rtot.storage import StorageError
 

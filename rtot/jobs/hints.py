@@ -6,13 +6,13 @@ It is for a person who looks at a job that did nothing, or failed for no reason 
 import re
 
 from rtot.jobs.job import Job
+from rtot.jobs.script import ELF
 from rtot.storage import Storage
 from rtot.text import decode, string
 
 # As much of a first line as the kernel looks at, and as much of a script as is looked at here.
 _KERNEL = 256
 _HEAD = 4096
-ELF = b"\x7fELF"
 # Compiled when they are used: few scripts look like that, and each takes a start 0.3 ms.
 _JSON = rb'\s*(?:(?:\[\s*)?\{\s*"[^"\n]{0,200}"\s*:|\[")|\[object Object\]'
 _PAIRS = rb"[A-Za-z0-9_.%+-]+=[^\s&;|<>$()`\"']*(?:&[A-Za-z0-9_.%+-]+=[^\s&;]*)*\s*"

@@ -2,6 +2,7 @@
 
 from rtot.text import decode
 
+ELF = b"\x7fELF"
 # Characters of a title, and bytes of a script that are looked through for it.
 _LONGEST = 80
 _LOOK = 4096
@@ -9,7 +10,7 @@ _LOOK = 4096
 
 def title_of(script: bytes) -> str:
     """The first line that is neither empty nor a comment, cut; empty if there is none near."""
-    if script[:4] == b"\x7fELF":
+    if script[:4] == ELF:
         return ""
     for line in script[:_LOOK].split(b"\n"):
         stripped = line.strip()
