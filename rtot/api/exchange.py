@@ -49,8 +49,6 @@ class Event(Enum):
     UPLOAD_BEGUN = auto()
     ANSWERED = auto()
     BEGUN = auto()
-    REFUSED = auto()
-    """The connection has answered by itself: the request is malformed or too slow."""
     SENT = auto()
     """All of the answer is."""
     LOST = auto()
@@ -64,16 +62,11 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.WAIT_BEGUN: State.WAITING,
         Event.UPLOAD_BEGUN: State.FEEDING,
         Event.ANSWERED: State.AWAITING_KEEP,
-        Event.REFUSED: State.RESPONDING,
     },
-    State.AWAITING_BODY: {
-        Event.WAIT_BEGUN: State.WAITING,
-        Event.ANSWERED: State.AWAITING_KEEP,
-        Event.REFUSED: State.RESPONDING,
-    },
+    State.AWAITING_BODY: {Event.WAIT_BEGUN: State.WAITING, Event.ANSWERED: State.AWAITING_KEEP},
     # For one thing after the other.
     State.WAITING: {Event.WAIT_BEGUN: State.WAITING, Event.ANSWERED: State.AWAITING_KEEP},
-    State.FEEDING: {Event.ANSWERED: State.AWAITING_KEEP, Event.REFUSED: State.RESPONDING},
+    State.FEEDING: {Event.ANSWERED: State.AWAITING_KEEP},
     # If what it reports cannot be made durable, another answer replaces it.
     State.AWAITING_KEEP: {Event.ANSWERED: State.AWAITING_KEEP, Event.BEGUN: State.RESPONDING},
     State.RESPONDING: {Event.SENT: State.OVER},
@@ -105,8 +98,6 @@ class _Feed:
 
 
 _Data = NeedBody | Wait | _Feed | Reply | None
-# The connection has answered by itself, perhaps to somebody without a secret.
-_REFUSED = Reply(Response(0), anonymous=True)
 
 
 class Exchange:
@@ -188,7 +179,7 @@ class Exchange:
         """Take the next step of the request: to the handler, its body, a piece of an upload."""
         match self._data:
             case None if self._request is None:
-                self._move(Event.REFUSED, _REFUSED, now)
+                self._take_refusal(now)
             case None:
                 assert self._request is not None
                 self._take(self._handler.handle(self._request, self._peer, now), now)
@@ -305,17 +296,19 @@ class Exchange:
             assert request.body is not None
             self._take(self._handler.go_on(needed, request.body, now), now)
         else:
-            self._note_refusal(now)
+            self._take_refusal(now)
 
-    def _note_refusal(self, now: Now) -> None:
-        if self._http.state is connection.State.RESPONDING:
-            self._move(Event.REFUSED, _REFUSED, now)
+    def _take_refusal(self, now: Now) -> None:
+        """The answer is the connection's, if it has refused the request."""
+        if self._http.refusal is not None:
+            # Perhaps to somebody without a secret.
+            self._take(Reply(self._http.refusal, anonymous=True), now)
 
     def _feed(self, feed: _Feed, now: Now) -> None:
         """Move what has arrived into the job's stdin, as far as that has room."""
         http = self._http
         if http.state is not connection.State.STREAMING:
-            self._note_refusal(now)
+            self._take_refusal(now)
             return
         jobs, job_id = self._handler.jobs, feed.upload.job_id
         job = jobs.get(job_id)
@@ -336,7 +329,7 @@ class Exchange:
                 feed.count += len(piece)
                 jobs.inputs.write(job_id, piece)
             else:
-                self._note_refusal(now)
+                self._take_refusal(now)
         except StdinClosedError:
             self._take(upload_refused(job_id, feed.count), now)
 
@@ -363,6 +356,6 @@ def next_exchange(handler: Handler, http: HttpConnection, peer: str, now: Now) -
     Call this only when the previous exchange is over.
     """
     request = http.next_request(now)
-    if request is None and http.state is not connection.State.RESPONDING:
+    if request is None and http.refusal is None:
         return None
     return Exchange(handler, http, peer, request, now)

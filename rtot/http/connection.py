@@ -39,6 +39,8 @@ class State(Enum):
     """Its body is being read whole."""
     STREAMING = auto()
     """Its body is being read piece by piece."""
+    REFUSED = auto()
+    """The request is bad, too slow or one too many, and `refusal` says so to the peer."""
     RESPONDING = auto()
     BREAKING = auto()
     """A response under HTTP/1.0 broke off. Its end would look like the end of the body."""
@@ -55,6 +57,7 @@ class Event(Enum):
     BODY_WANTED = auto()
     STREAM_WANTED = auto()
     BODY_ENDED = auto()
+    REFUSED = auto()
     ANSWERED = auto()
     SENT = auto()
     SENT_LAST = auto()
@@ -65,20 +68,25 @@ class Event(Enum):
 _BEGINNING = {
     Event.RECEIVED: State.HEAD,
     Event.HEAD_ENDED: State.HANDED,
-    Event.ANSWERED: State.RESPONDING,
+    Event.REFUSED: State.REFUSED,
 }
 # A transition that is not listed is a bug in the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.FRESH: _BEGINNING,
     State.IDLE: _BEGINNING,
-    State.HEAD: {Event.HEAD_ENDED: State.HANDED, Event.ANSWERED: State.RESPONDING},
+    State.HEAD: {Event.HEAD_ENDED: State.HANDED, Event.REFUSED: State.REFUSED},
     State.HANDED: {
         Event.BODY_WANTED: State.BODY,
         Event.STREAM_WANTED: State.STREAMING,
         Event.ANSWERED: State.RESPONDING,
     },
-    State.BODY: {Event.BODY_ENDED: State.HANDED, Event.ANSWERED: State.RESPONDING},
-    State.STREAMING: {Event.ANSWERED: State.RESPONDING},
+    State.BODY: {
+        Event.BODY_ENDED: State.HANDED,
+        Event.REFUSED: State.REFUSED,
+        Event.ANSWERED: State.RESPONDING,
+    },
+    State.STREAMING: {Event.REFUSED: State.REFUSED, Event.ANSWERED: State.RESPONDING},
+    State.REFUSED: {Event.ANSWERED: State.RESPONDING},
     State.RESPONDING: {
         Event.SENT: State.IDLE,
         Event.SENT_LAST: State.LINGERING,
@@ -97,6 +105,8 @@ _PATIENCE: dict[State, Callable[[Settings], float]] = {
     State.HEAD: lambda settings: settings.head_timeout,
     State.BODY: lambda settings: settings.body_timeout,
     State.STREAMING: lambda settings: settings.body_timeout,
+    # Answered at once, but for a client that is still in its TLS handshake.
+    State.REFUSED: lambda settings: settings.linger_timeout,
     State.RESPONDING: lambda settings: settings.send_timeout,
     State.BREAKING: lambda settings: min(settings.send_timeout, _LONGEST_BREAKING),
     State.LINGERING: lambda settings: settings.linger_timeout,
@@ -117,16 +127,18 @@ class HttpConnection:
     """The protocol side of one client.
 
     The owner's duty: give it what arrives (`receive_data`, with empty data for the end),
-    ask for requests (`next_request`), answer each (`read_body`, `stream_body` or `respond`),
-    then pull bytes (`data_to_send`) and tell what was taken (`sent`), until it is CLOSED.
-    When LINGERING, shut the sending side of the socket down. At `deadline` call `expire`. When
-    BREAKING, `close` as soon as the peer has acknowledged what was sent, or at `deadline`.
+    ask for requests (`next_request`), answer each (`read_body`, `stream_body` or `respond`), and
+    what is REFUSED by its `refusal`; then pull bytes (`data_to_send`) and tell what was taken
+    (`sent`), until it is CLOSED. When LINGERING, shut the sending side of the socket down. At
+    `deadline` call `expire`. When BREAKING, `close` as soon as the peer has acknowledged what was
+    sent, or at `deadline`.
     """
 
     __slots__ = (
         "_closing",
         "_linger_until",
         "_reader",
+        "_refusal",
         "_request",
         "_settings",
         "_state",
@@ -142,6 +154,7 @@ class HttpConnection:
         self._reader = RequestReader(settings)
         self._writer = ResponseWriter()
         self._request: Request | None = None
+        self._refusal: Response | None = None
         self._closing = False
         self._linger_until = 0.0
         # A client that connects is about to send a request.
@@ -159,6 +172,11 @@ class HttpConnection:
     def request(self) -> Request | None:
         """The request that is being read or answered, None before its head is whole."""
         return self._request
+
+    @property
+    def refusal(self) -> Response | None:
+        """The response to be made if the state is REFUSED, None in any other."""
+        return self._refusal
 
     @property
     def has_unsent(self) -> bool:
@@ -265,6 +283,7 @@ class HttpConnection:
         """Answer the request. If its body was not read to the end, close after that."""
         if self._request is not None and not self._reader.body_ended:
             self._closing = True
+        self._refusal = None
         self._writer.begin(
             response, self._request, self._reader.conversation, now, last=self._closing
         )
@@ -272,17 +291,14 @@ class HttpConnection:
         self.status = response.status
 
     def refuse(self, status: int, why: str, now: Now) -> None:
-        """Answer with an error, and read nothing more from this connection."""
+        """Read nothing more from this connection; its last answer is to be an error."""
         self._closing = True
         refusal = error(status, REASONS[status].lower(), why, *_REFUSAL_HEADERS.get(status, ()))
         if self._request is None and self._reader.asks_for_head:
             refusal = refusal._replace(body=b"")
+        self._refusal = refusal
         self._reader.stop()
-        self.respond(refusal, now)
-
-    def shorten_deadline(self, now: Now) -> None:
-        """Allow the connection only a short time from now, because there are too many."""
-        self.deadline = now.monotonic + self._settings.linger_timeout
+        self._advance(Event.REFUSED, now)
 
     def data_to_send(self, now: Now) -> list[Piece]:
         """The next pieces to send."""
@@ -326,7 +342,7 @@ class HttpConnection:
         """Finish the response under way, then close."""
         self._closing = True
         if self._state is State.BREAKING:
-            self.shorten_deadline(now)
+            self.deadline = now.monotonic + self._settings.linger_timeout
         if self._state in _BETWEEN and not self._reader.held:
             self.close(now)
 

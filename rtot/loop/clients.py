@@ -24,7 +24,7 @@ from rtot.system.log import Log
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
 _RESTING = frozenset({State.IDLE, State.FRESH, State.LINGERING})
-_UNANSWERED = frozenset({State.HANDED, State.BODY, State.STREAMING})
+_UNANSWERED = frozenset({State.HANDED, State.BODY, State.STREAMING, State.REFUSED})
 _ACCEPTS = 64
 # TLS handshakes per turn: each takes a millisecond of computing.
 _HANDSHAKES = 4
@@ -98,7 +98,6 @@ class Clients:
                     self._drop(client, now)
                     continue
                 client.http.refuse(503, "too many connections", now)
-                client.http.shorten_deadline(now)
                 self._active[client] = None
             try:
                 self._end_turn(client, now)

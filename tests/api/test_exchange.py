@@ -22,14 +22,14 @@ from tests.world import PEER, SECRET, MemoryDisk, PaperProcesses, at, request
 
 TABLE = drawn(
     """
-              BODY_NEEDED   WAIT_BEGUN UPLOAD_BEGUN ANSWERED      BEGUN      REFUSED    SENT LOST
-ASKED         AWAITING_BODY WAITING    FEEDING      AWAITING_KEEP -          RESPONDING -    OVER
-AWAITING_BODY -             WAITING    -            AWAITING_KEEP -          RESPONDING -    OVER
-WAITING       -             WAITING    -            AWAITING_KEEP -          -          -    OVER
-FEEDING       -             -          -            AWAITING_KEEP -          RESPONDING -    OVER
-AWAITING_KEEP -             -          -            AWAITING_KEEP RESPONDING -          -    OVER
-RESPONDING    -             -          -            -             -          -          OVER OVER
-OVER          -             -          -            -             -          -          -    -
+              BODY_NEEDED   WAIT_BEGUN UPLOAD_BEGUN ANSWERED      BEGUN      SENT LOST
+ASKED         AWAITING_BODY WAITING    FEEDING      AWAITING_KEEP -          -    OVER
+AWAITING_BODY -             WAITING    -            AWAITING_KEEP -          -    OVER
+WAITING       -             WAITING    -            AWAITING_KEEP -          -    OVER
+FEEDING       -             -          -            AWAITING_KEEP -          -    OVER
+AWAITING_KEEP -             -          -            AWAITING_KEEP RESPONDING -    OVER
+RESPONDING    -             -          -            -             -          OVER OVER
+OVER          -             -          -            -             -          -    -
 """,
     State,
     Event,
@@ -114,7 +114,7 @@ def test_nothing_has_come_yet() -> None:
 def test_what_is_no_request_has_an_exchange_for_its_answer() -> None:
     line = Line()
     exchange = line.ask(b"\0\r\n")
-    assert exchange.state is State.RESPONDING
+    assert exchange.state is State.AWAITING_KEEP
     exchange.advance(at(1))
     output = line.send(exchange)
     assert exchange.complete(at(2)) == Record("-", "-", 400, len(output), 1.0, True)
@@ -156,7 +156,7 @@ def test_a_body_that_is_refused() -> None:
     assert exchange.state is State.AWAITING_BODY
     line.http.receive_data(b"6\r\n", at(1))
     exchange.advance(at(1))
-    assert exchange.state is State.RESPONDING
+    assert exchange.state is State.AWAITING_KEEP
     assert line.send(exchange).startswith(b"HTTP/1.1 413 ")
     assert exchange.complete(at(2)).anonymous
     assert len(line.jobs) == 0
@@ -302,7 +302,7 @@ def test_an_upload_that_is_no_body(rest: bytes) -> None:
     line.http.receive_data(rest, at(1))
     for _ in range(2):
         exchange.advance(at(1))
-    assert exchange.state is State.RESPONDING
+    assert exchange.state is State.AWAITING_KEEP
     assert line.send(exchange).startswith(b"HTTP/1.1 400 ")
 
 
@@ -313,7 +313,7 @@ def test_an_upload_that_stalls() -> None:
     assert line.http.deadline is not None
     line.http.expire(at(line.http.deadline))
     exchange.advance(at(99))
-    assert exchange.state is State.RESPONDING
+    assert exchange.state is State.AWAITING_KEEP
     assert line.send(exchange).startswith(b"HTTP/1.1 408 ")
 
 

@@ -45,6 +45,8 @@ def asked(*data: bytes, settings: Settings = SETTINGS) -> tuple[HttpConnection, 
 
 def drain(connection: HttpConnection, seconds: float = 2) -> bytes:
     output = b""
+    if connection.refusal is not None:
+        connection.respond(connection.refusal, at(seconds))
     while pieces := connection.data_to_send(at(seconds)):
         for piece in pieces:
             if isinstance(piece, FileSpan):
@@ -57,17 +59,18 @@ def drain(connection: HttpConnection, seconds: float = 2) -> bytes:
 
 TABLE = drawn(
     """
-           RECEIVED HEAD_ENDED BODY_WANTED STREAM_WANTED BODY_ENDED ANSWERED   SENT SENT_LAST SENT_PART CLOSED
-FRESH      HEAD     HANDED     -           -             -          RESPONDING -    -         -         CLOSED
-IDLE       HEAD     HANDED     -           -             -          RESPONDING -    -         -         CLOSED
-HEAD       -        HANDED     -           -             -          RESPONDING -    -         -         CLOSED
-HANDED     -        -          BODY        STREAMING     -          RESPONDING -    -         -         CLOSED
-BODY       -        -          -           -             HANDED     RESPONDING -    -         -         CLOSED
-STREAMING  -        -          -           -             -          RESPONDING -    -         -         CLOSED
-RESPONDING -        -          -           -             -          -          IDLE LINGERING BREAKING  CLOSED
-BREAKING   -        -          -           -             -          -          -    -         -         CLOSED
-LINGERING  -        -          -           -             -          -          -    -         -         CLOSED
-CLOSED     -        -          -           -             -          -          -    -         -         CLOSED
+           RECEIVED HEAD_ENDED BODY_WANTED STREAM_WANTED BODY_ENDED REFUSED ANSWERED   SENT SENT_LAST SENT_PART CLOSED
+FRESH      HEAD     HANDED     -           -             -          REFUSED -          -    -         -         CLOSED
+IDLE       HEAD     HANDED     -           -             -          REFUSED -          -    -         -         CLOSED
+HEAD       -        HANDED     -           -             -          REFUSED -          -    -         -         CLOSED
+HANDED     -        -          BODY        STREAMING     -          -       RESPONDING -    -         -         CLOSED
+BODY       -        -          -           -             HANDED     REFUSED RESPONDING -    -         -         CLOSED
+STREAMING  -        -          -           -             -          REFUSED RESPONDING -    -         -         CLOSED
+REFUSED    -        -          -           -             -          -       RESPONDING -    -         -         CLOSED
+RESPONDING -        -          -           -             -          -       -          IDLE LINGERING BREAKING  CLOSED
+BREAKING   -        -          -           -             -          -       -          -    -         -         CLOSED
+LINGERING  -        -          -           -             -          -       -          -    -         -         CLOSED
+CLOSED     -        -          -           -             -          -       -          -    -         -         CLOSED
 """,  # noqa: E501
     State,
     Event,
@@ -465,8 +468,9 @@ def test_blank_lines_between_requests_are_no_request() -> None:
 def test_who_is_not_wanted_has_only_a_moment() -> None:
     connection = connect()
     connection.refuse(503, "too many connections", at(1))
-    connection.shorten_deadline(at(1))
     assert connection.deadline == 1 + SETTINGS.linger_timeout
+    connection.expire(at(1 + SETTINGS.linger_timeout))
+    assert connection.state is State.CLOSED
 
 
 def test_winding_down_ends_a_connection_whose_head_was_sent() -> None:
@@ -758,7 +762,7 @@ def test_timeouts_that_there_are_not() -> None:
     wait()
     assert line.state is State.IDLE
     line.refuse(400, "no", ages)
-    line.sent(sum(map(len, line.data_to_send(ages))), ages)
+    drain(line, 1e9)
     assert line.state is State.LINGERING
     # After a refusal nobody is waited for without end.
     line.receive_data(b"x", at(1e9 + 19))
