@@ -11,7 +11,6 @@ from signal import Signals
 
 from rtot.clock import Now
 from rtot.config import Settings
-from rtot.deadlines import Deadlines
 from rtot.jobs import hints
 from rtot.jobs.archive import Archive
 from rtot.jobs.changes import ANY_JOB
@@ -42,6 +41,7 @@ from rtot.jobs.roster import Roster
 from rtot.jobs.script import title_of
 from rtot.jobs.stdin import Inputs
 from rtot.jobs.stop import Scope, Stop
+from rtot.jobs.timers import Due, Timers
 from rtot.storage import Storage
 
 
@@ -71,7 +71,7 @@ class JobTable:
         self._retention = Retention(settings, archive)
         self._outbox = Outbox()
         self._endings = Endings(self._outbox)
-        self._deadlines: Deadlines[int] = Deadlines()
+        self._timers = Timers()
         self.inputs = Inputs(self._outbox)
         """The stdins of running jobs."""
         self.examinations = Examinations(self._outbox)
@@ -166,8 +166,7 @@ class JobTable:
         """Let the job end `timeout` seconds after its start; at once if that is past."""
         job.timeout = timeout
         if job.running is not None and job.state not in OVER:
-            job.running.timeout_at = None if timeout is None else job.running.started + timeout
-            self._arm(job)
+            self._timers.set_timeout(job)
 
     def shut_down(self, now: Now) -> None:
         """Accept nothing more, start nothing more, and end all jobs."""
@@ -205,11 +204,9 @@ class JobTable:
         job.running = Running(now.monotonic, job.options)
         if job.options.stdin_open:
             self.inputs.open(job.id)
-        if job.timeout is not None:
-            job.running.timeout_at = now.monotonic + job.timeout
+        self._timers.set_timeout(job)
         self._queue.started(job, now.monotonic)
         self._transition(job, Event.STARTED, now)
-        self._arm(job)
 
     def not_started(self, job: Job, failure: str, now: Now) -> None:
         """The job's process cannot be started, now or later."""
@@ -255,11 +252,8 @@ class JobTable:
         job.usage = usage
         self.inputs.exited(job_id)
         self._queue.ended(job_id)
-        job.running.timeout_at = None
-        job.running.drain_at = now.monotonic + self._settings.drain
+        self._timers.exited(job, now.monotonic + self._settings.drain)
         self._transition(job, Event.EXITED, now)
-        if job.running is not None:
-            self._arm(job)
 
     def holders_found(self, job_id: int, holders: Mapping[int, str]) -> None:
         """These processes, by pid and command, hold the job's outputs."""
@@ -276,24 +270,16 @@ class JobTable:
     def expire(self, now: Now) -> None:
         """Do what is due. Call it in every turn."""
         self.wall = now.wall
-        for job_id in self._deadlines.due(now.monotonic):
-            job = self.roster.find(job_id)
-            # A job that is finished has no deadline.
-            assert job is not None
-            assert job.running is not None
-            run = job.running
-            if run.timeout_at is not None and run.timeout_at <= now.monotonic:
-                run.timeout_at = None
+        for job, due in self._timers.due(now.monotonic):
+            if due is Due.DRAIN:
+                self._transition(job, Event.DRAIN_EXPIRED, now)
+            else:
                 job.reason = job.reason or Reason.TIMEOUT
                 self._stop(job, Signals.SIGTERM, self._settings.grace, Scope.TREE, now)
-            if run.drain_at is not None and run.drain_at <= now.monotonic:
-                run.drain_at = None
-                self._transition(job, Event.DRAIN_EXPIRED, now)
-            self._arm(job)
         for job_id in self.leases.due(now.monotonic):
-            job = self.get(job_id)
-            assert job is not None
-            self.kill(job, now, Signals.SIGTERM, self._settings.grace)
+            leased = self.get(job_id)
+            assert leased is not None
+            self.kill(leased, now, Signals.SIGTERM, self._settings.grace)
         for job_id in self._endings.expire(now.monotonic):
             self._stopped(job_id)
 
@@ -309,7 +295,7 @@ class JobTable:
         if self._outbox:
             return 0.0
         times = [
-            self._deadlines.next(),
+            self._timers.next(),
             self._endings.next_deadline(),
             self._retention.next_deadline(),
             self.leases.next_deadline(),
@@ -375,16 +361,9 @@ class JobTable:
         """Nothing more can happen to the job."""
         job.running = None
         job.output.seal()
-        self._deadlines.clear(job.id)
+        self._timers.clear(job)
         if self.roster.finish(job, now.monotonic):
             job.output.remove()
-
-    def _arm(self, job: Job) -> None:
-        deadline = job.running.deadline if job.running is not None else None
-        if deadline is None:
-            self._deadlines.clear(job.id)
-        else:
-            self._deadlines.set(job.id, deadline)
 
     def _stop(self, job: Job, signal: Signals, grace: float | None, scope: Scope, now: Now) -> Stop:
         assert job.pid is not None
