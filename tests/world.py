@@ -6,9 +6,10 @@ from rtot.api.answers import Answer, NeedBody
 from rtot.api.auth import Authenticator
 from rtot.api.exchange import Exchange, Record, next_exchange
 from rtot.api.exchange import State as Phase
-from rtot.api.handler import Handler
+from rtot.api.handler import Handled, Handler
 from rtot.clock import Now
 from rtot.config import Settings
+from rtot.credentials import Credentials, collect, parse_credential
 from rtot.http.connection import HttpConnection, State
 from rtot.http.messages import Request
 from rtot.jobs.archive import MemoryArchive
@@ -29,8 +30,15 @@ from rtot.jobs.stop import Signal, Survey
 from rtot.jobs.table import JobTable
 from rtot.storage import FileSpan, StorageError
 
+
+def secrets(*lines: str) -> Credentials:
+    """What a file of these lines stands for."""
+    return collect(map(parse_credential, lines))
+
+
 EPOCH = 1_700_000_000_000_000_000
 SECRET = b"sup"
+CREDENTIALS = secrets("sup")
 PEER = "192.0.2.1:1234"
 USAGE = Usage(1000, 2000, 4096)
 
@@ -185,11 +193,11 @@ class PaperHandler(Handler):
     """It remembers what it was asked."""
 
     def __init__(self, settings: Settings, jobs: JobTable) -> None:
-        super().__init__(settings, Authenticator((SECRET,)), jobs, at(0))
+        super().__init__(settings, Authenticator(CREDENTIALS), jobs, at(0))
         self.asked: list[Request] = []
         """Each request as it was seen last: with its body, if that was wanted."""
 
-    def handle(self, request: Request, peer: str, now: Now) -> Answer:
+    def handle(self, request: Request, peer: str, now: Now) -> Handled:
         self.asked.append(request)
         return super().handle(request, peer, now)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from rtot.clock import Now
 from rtot.config import Settings
+from rtot.credentials import Credential
 from rtot.http.errors import JSON_TYPE, error
 from rtot.http.messages import Request, Response
 from rtot.http.query import Query
@@ -21,7 +22,7 @@ class Ask(NamedTuple):
     """A request that was accepted, with its parsed parameters.
 
     `word` is the path segment that matched `{…}` in the route's path. `started` is when the
-    server started. `peer` is `address:port` or `unix`.
+    server started. `peer` is `address:port` or `unix`. `credential` is None where none is needed.
     """
 
     request: Request
@@ -32,18 +33,23 @@ class Ask(NamedTuple):
     started: Now
     now: Now
     peer: str
+    credential: Credential | None
+
+    @property
+    def by(self) -> str | None:
+        """The name of whoever asks."""
+        return None if self.credential is None else self.credential.name
 
 
 class Reply(NamedTuple):
     """A response, and what the exchange has to know of it.
 
     `lease`: on a job, that the client holds until it has all of the response.
-    `anonymous`: no secret was needed to get it. `sources`: the jobs that the body reads from.
+    `sources`: the jobs that the body reads from.
     """
 
     response: Response
     lease: Lease | None = None
-    anonymous: bool = False
     sources: tuple[int, ...] = ()
 
 

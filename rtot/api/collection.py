@@ -4,6 +4,7 @@ from rtot.api.answers import Answer, Ask, no_content
 from rtot.api.changes import list_changes
 from rtot.api.listing import Listing, iter_matching
 from rtot.api.parameters import (
+    BY,
     FAIL,
     FAILED,
     FROM,
@@ -65,4 +66,5 @@ def delete_jobs(ask: Ask) -> Answer:
 
 def _selection(ask: Ask) -> Selection:
     query = ask.query
-    return Selection(query.get(STATE), frozenset(query.all(SELECTED_LABEL)), query.get(FAILED))
+    labels = frozenset(query.all(SELECTED_LABEL))
+    return Selection(query.get(STATE), labels, query.get(FAILED), query.get(BY))

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
 from rtot.api.control import end_lease, upload_refused, uploaded
-from rtot.api.handler import Handler
+from rtot.api.handler import Handled, Handler
 from rtot.api.origins import mark
 from rtot.api.routes import redact
 from rtot.api.streams import EventsBody
 from rtot.clock import Now
+from rtot.credentials import Credential
 from rtot.http import connection
 from rtot.http.connection import HttpConnection
 from rtot.http.messages import Request, Response
@@ -108,6 +109,7 @@ class Exchange:
 
     __slots__ = (
         "_data",
+        "_handled",
         "_handler",
         "_http",
         "_last_sent",
@@ -133,6 +135,7 @@ class Exchange:
         self._request = request
         self._since = now.monotonic
         self._state = State.ASKED
+        self._handled: Handled | None = None
         # What the state is about, None while it is about the request alone.
         self._data: _Data = None
         self.sent = 0
@@ -142,6 +145,11 @@ class Exchange:
     @property
     def state(self) -> State:
         return self._state
+
+    @property
+    def credential(self) -> Credential | None:
+        """What the client came with; None as long as it is not known, or needs no secret."""
+        return None if self._handled is None else self._handled.credential
 
     @property
     def topics(self) -> tuple[int, ...]:
@@ -182,7 +190,8 @@ class Exchange:
                 self._take_refusal(now)
             case None:
                 assert self._request is not None
-                self._take(self._handler.handle(self._request, self._peer, now), now)
+                self._handled = self._handler.handle(self._request, self._peer, now)
+                self._take(self._handled.answer, now)
             case NeedBody() as needed:
                 self._read_body(needed, now)
             case _Feed() as feed:
@@ -301,8 +310,7 @@ class Exchange:
     def _take_refusal(self, now: Now) -> None:
         """The answer is the connection's, if it has refused the request."""
         if self._http.refusal is not None:
-            # Perhaps to somebody without a secret.
-            self._take(Reply(self._http.refusal, anonymous=True), now)
+            self._take(self._http.refusal, now)
 
     def _feed(self, feed: _Feed, now: Now) -> None:
         """Move what has arrived into the job's stdin, as far as that has room."""
@@ -334,15 +342,14 @@ class Exchange:
             self._take(upload_refused(job_id, feed.count), now)
 
     def _record(self, now: Now) -> Record:
-        request, reply = self._request, self._data
-        assert isinstance(reply, Reply)
+        request = self._request
         return Record(
             "-" if request is None else request.method,
             "-" if request is None else redact(request.target),
             self._http.status,
             self.sent,
             now.monotonic - self._since,
-            reply.anonymous,
+            self.credential is None,
         )
 
 

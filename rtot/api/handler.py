@@ -1,16 +1,19 @@
 """The handler: maps a parsed request onto the job table.
 
-No sockets, no processes. Authentication comes first. Everything that can be checked with the
-head alone is checked before the body is read, so that nobody uploads a body that will be
-refused. The route defines what a request does.
+No sockets, no processes. Authentication comes first, then the role. Everything that can be
+checked with the head alone is checked before the body is read, so that nobody uploads a body that
+will be refused. The route defines what a request does.
 """
 
-from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError, Reply
-from rtot.api.auth import Authenticator, Verdict
+from typing import NamedTuple
+
+from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError
+from rtot.api.auth import Authenticator, Denial
 from rtot.api.origins import judge
 from rtot.api.routes import Body, Route, find
 from rtot.clock import Now
 from rtot.config import Settings
+from rtot.credentials import Credential, Role
 from rtot.http.errors import RETRY, error
 from rtot.http.messages import Request, Response
 from rtot.http.query import BadParameterError, Query
@@ -24,6 +27,18 @@ _METHODS = frozenset(
 _CHALLENGE = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')
 
 
+class Handled(NamedTuple):
+    """A request as far as it came: to a `credential`, to a `route`.
+
+    `word` is what matched `{…}` in the route's path.
+    """
+
+    answer: Answer
+    credential: Credential | None = None
+    route: Route | None = None
+    word: str = ""
+
+
 class Handler:
     """Answers requests. It remembers nothing between them."""
 
@@ -35,12 +50,34 @@ class Handler:
         self._authenticator = authenticator
         self._started = started
 
-    def handle(self, request: Request, peer: str, now: Now) -> Answer:
+    def handle(self, request: Request, peer: str, now: Now) -> Handled:
         """Answer a request, or say what has to come first. Never raises for a peer's fault."""
+        if request.method not in _METHODS:
+            message = f"{request.method[:200]} is no method of HTTP"
+            return Handled(error(501, "not implemented", message))
+        place, word = find(request.path)
+        denied = judge(request, self.settings.allowed_origins)
+        if denied is not None:
+            return Handled(denied)
+        credential = None
+        if not place.open:
+            judged = self._authenticator.judge(request.headers.get("authorization"), peer, now)
+            if isinstance(judged, Denial):
+                return Handled(_denied(judged))
+            credential = judged
+        route = place.routes.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            return Handled(_no_route(request.path, place.routes), credential)
+        answer: Answer
         try:
-            return self._handle(request, peer, now)
+            answer = self._answer(request, route, word, credential, peer, now)
         except (RefusalError, BadParameterError) as refusal:
-            return _refused(refusal)
+            answer = _refused(refusal)
+        return Handled(answer, credential, route, word)
+
+    def is_good(self, credential: Credential | None) -> bool:
+        """Whether who came with it may still be here."""
+        return credential is None or self._authenticator.is_good(credential)
 
     def go_on(self, needed: NeedBody, body: bytes, now: Now) -> Answer:
         """Answer a request whose body has been read."""
@@ -49,36 +86,29 @@ class Handler:
         except (RefusalError, BadParameterError) as refusal:
             return _refused(refusal)
 
-    def _handle(self, request: Request, peer: str, now: Now) -> Answer:
-        if request.method not in _METHODS:
-            message = f"{request.method[:200]} is no method of HTTP"
-            return Reply(error(501, "not implemented", message), anonymous=True)
-        place, word = find(request.path)
-        denied = judge(request, self.settings.allowed_origins)
-        if denied is None and not place.open:
-            denied = self._deny(request, peer, now)
-        if denied is not None:
-            return Reply(denied, anonymous=True)
-        route = place.routes.get("GET" if request.method == "HEAD" else request.method)
-        if route is None:
-            return _no_route(request.path, place.routes)
+    def _answer(
+        self,
+        request: Request,
+        route: Route,
+        word: str,
+        credential: Credential | None,
+        peer: str,
+        now: Now,
+    ) -> Answer:
+        _require_role(route.role, credential, f"{route.method} {route.path}")
         refused = self._refuse_body(request, route)
         if refused is not None:
             return refused
         query = Query(request.query, route.parameters)
-        ask = Ask(request, word, query, self.jobs, self.settings, self._started, now, peer)
+        for parameter in route.parameters:
+            if parameter.role > Role.READ and parameter in query:
+                _require_role(parameter.role, credential, parameter.name)
+        ask = Ask(
+            request, word, query, self.jobs, self.settings, self._started, now, peer, credential
+        )
         if request.body is None and route.body is Body.UNUSED:
             return NeedBody(_UNUSED_BODY, lambda _, now: route.call(ask._replace(now=now)))
         return route.call(ask)
-
-    def _deny(self, request: Request, peer: str, now: Now) -> Response | None:
-        match self._authenticator.judge(request.headers.get("authorization"), peer, now):
-            case Verdict.BAD:
-                return Response(401, (TEXT_TYPE, _CHALLENGE), b"Not Authorized\n")
-            case Verdict.LIMITED:
-                message = "this address has failed to authenticate too often: wait a second"
-                return error(429, "too many failures", message, RETRY)
-        return None
 
     def _refuse_body(self, request: Request, route: Route) -> Response | None:
         """Why the request's body is not to be read, if it is not."""
@@ -93,6 +123,22 @@ class Handler:
 
 
 _WHOLE = frozenset({Body.UNUSED, Body.SCRIPT})
+
+
+def _denied(denial: Denial) -> Response:
+    match denial:
+        case Denial.BAD:
+            return Response(401, (TEXT_TYPE, _CHALLENGE), b"Not Authorized\n")
+        case Denial.LIMITED:
+            message = "this address has failed to authenticate too often: wait a second"
+            return error(429, "too many failures", message, RETRY)
+
+
+def _require_role(role: Role | None, credential: Credential | None, what: str) -> None:
+    """Refuse what the role of the credential is not enough for."""
+    if role is not None and credential is not None and credential.role < role:
+        message = f"{what} takes the role {role.word}, and this secret has {credential.role.word}"
+        raise RefusalError(error(403, "forbidden", message))
 
 
 def _refused(refusal: RefusalError | BadParameterError) -> Response:

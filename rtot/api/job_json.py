@@ -146,6 +146,7 @@ SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
     "signal": _signal,
     "reason": lambda job: string(job.reason.value) if job.over and job.reason else "null",
     "pid": lambda job: "null" if job.pid is None else str(job.pid),
+    "by": lambda job: "null" if job.by is None else string(job.by),
     "label": lambda job: strings(job.options.labels),
     "arg": lambda job: strings(job.options.args),
     "cwd": lambda job: "null" if job.options.cwd is None else string(job.options.cwd),

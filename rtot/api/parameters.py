@@ -10,6 +10,7 @@ from signal import Signals
 
 from rtot.api.job_json import ALL_FIELDS, ALWAYS
 from rtot.config import parse_duration, parse_size
+from rtot.credentials import Role, is_name
 from rtot.http.query import Parameter, choice, duration, flag, number
 from rtot.jobs.job import SHOWN
 from rtot.jobs.tail import Tail
@@ -41,6 +42,12 @@ def _parse_directory(text: str) -> str:
 
 def _parse_label(text: str) -> str:
     if not 0 < len(text) <= 255:
+        raise ValueError
+    return text
+
+
+def _parse_name(text: str) -> str:
+    if not is_name(text):
         raise ValueError
     return text
 
@@ -110,7 +117,7 @@ TIMEOUT = Parameter("timeout", "a duration of more than nothing", _parse_timeout
 STDIN = choice("stdin", "open", "null")
 STDERR = choice("stderr", "out", "err")
 LAUNCHER = Parameter("launcher", "the name of a launcher", str)
-LEASE = Parameter("lease", "seconds or another duration, or nothing", _parse_lease)
+LEASE = Parameter("lease", "seconds or another duration, or nothing", _parse_lease, role=Role.RUN)
 
 # Of an answer that shows jobs.
 FIELDS = Parameter("fields", "names of fields, joined by commas, or *", _parse_fields)
@@ -120,6 +127,7 @@ UNTIL = choice("until", "all", "any")
 STATE = Parameter("state", "new, running or complete", _parse_state)
 FAILED = flag("failed")
 SELECTED_LABEL = Parameter("label", "a label", str, repeatable=True)
+BY = Parameter("by", "a name", _parse_name)
 FROM = number("from")
 LIMIT = number("limit", 1)
 SINCE = number("since")

@@ -1,7 +1,7 @@
 """The routes, as data: what may be asked for, with which parameters, and who answers.
 
 Everything that is said about a route is said here. From this one table come dispatch, 404,
-405 with Allow, the errors of parameters, and which values the log shows.
+405 with Allow, the errors of parameters, who may ask, and which values the log shows.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from rtot.api import collection, control, processes, reading, server, submission
 from rtot.api.answers import Answer, Ask
 from rtot.api.parameters import (
     ARG,
+    BY,
     CLOSE,
     CWD,
     ENV,
@@ -43,6 +44,7 @@ from rtot.api.parameters import (
     UNTIL,
     WAIT,
 )
+from rtot.credentials import Role
 from rtot.http.query import Parameter
 
 
@@ -59,40 +61,35 @@ class Body(Enum):
     """It is handed on as it comes."""
 
 
-class Access(Enum):
-    """Who may ask."""
-
-    ANYBODY = auto()
-    SECRET = auto()
-    """Whoever has a secret."""
-
-
 class Route(NamedTuple):
     """One method of one path. A segment `{…}` of the path stands for any word.
 
-    HEAD is asked of the route for GET.
+    HEAD is asked of the route for GET. `role`: who may ask; None for anybody, without a secret.
     """
 
     method: str
     path: str
+    role: Role | None
     call: Callable[[Ask], Answer]
     parameters: tuple[Parameter[Any], ...] = ()
     body: Body = Body.UNUSED
-    access: Access = Access.SECRET
 
 
+_OF_OUTPUT = (OFFSET, TAIL, FOLLOW, FAIL, LEASE)
 ROUTES = (
-    Route("GET", "/", server.links),
-    Route("DELETE", "/", control.end_server),
-    Route("GET", "/ping", server.ping, body=Body.UNREAD, access=Access.ANYBODY),
+    Route("GET", "/", Role.READ, server.links),
+    Route("DELETE", "/", Role.ADMIN, control.end_server),
+    Route("GET", "/ping", None, server.ping, body=Body.UNREAD),
     Route(
         "GET",
         "/jobs",
+        Role.READ,
         collection.list_jobs,
         (
             STATE,
             FAILED,
             SELECTED_LABEL,
+            BY,
             FIELDS,
             TIMES,
             TAIL,
@@ -109,6 +106,7 @@ ROUTES = (
     Route(
         "POST",
         "/jobs",
+        Role.RUN,
         submission.submit,
         (
             ARG,
@@ -128,16 +126,26 @@ ROUTES = (
         ),
         Body.SCRIPT,
     ),
-    Route("DELETE", "/jobs", collection.delete_jobs, (STATE, FAILED, SELECTED_LABEL)),
-    Route("GET", "/jobs/{id}", reading.get_job, (FIELDS, TIMES, TAIL, WAIT, FAIL, LEASE)),
-    Route("DELETE", "/jobs/{id}", control.delete_job, (TREE,)),
-    Route("GET", "/jobs/{id}/out", reading.get_out, (OFFSET, TAIL, FOLLOW, FAIL, LEASE)),
-    Route("GET", "/jobs/{id}/err", reading.get_err, (OFFSET, TAIL, FOLLOW, FAIL, LEASE)),
-    Route("GET", "/jobs/{id}/events", reading.get_events, (TAIL, FOLLOW, FAIL, LEASE, TIMES)),
-    Route("GET", "/jobs/{id}/processes", processes.list_processes),
-    Route("POST", "/jobs/{id}/in", control.write_stdin, (CLOSE,), Body.STREAMED),
-    Route("POST", "/jobs/{id}/kill", control.kill, (SIGNAL, GRACE, TREE)),
-    Route("POST", "/jobs/{id}/timeout", control.set_timeout, (TIMEOUT_AFTER, TIMES)),
+    Route(
+        "DELETE", "/jobs", Role.ADMIN, collection.delete_jobs, (STATE, FAILED, SELECTED_LABEL, BY)
+    ),
+    Route(
+        "GET", "/jobs/{id}", Role.READ, reading.get_job, (FIELDS, TIMES, TAIL, WAIT, FAIL, LEASE)
+    ),
+    Route("DELETE", "/jobs/{id}", Role.RUN, control.delete_job, (TREE,)),
+    Route("GET", "/jobs/{id}/out", Role.READ, reading.get_out, _OF_OUTPUT),
+    Route("GET", "/jobs/{id}/err", Role.READ, reading.get_err, _OF_OUTPUT),
+    Route(
+        "GET",
+        "/jobs/{id}/events",
+        Role.READ,
+        reading.get_events,
+        (TAIL, FOLLOW, FAIL, LEASE, TIMES),
+    ),
+    Route("GET", "/jobs/{id}/processes", Role.READ, processes.list_processes),
+    Route("POST", "/jobs/{id}/in", Role.RUN, control.write_stdin, (CLOSE,), Body.STREAMED),
+    Route("POST", "/jobs/{id}/kill", Role.RUN, control.kill, (SIGNAL, GRACE, TREE)),
+    Route("POST", "/jobs/{id}/timeout", Role.RUN, control.set_timeout, (TIMEOUT_AFTER, TIMES)),
 )
 
 
@@ -165,7 +173,7 @@ def _add(root: Place, route: Route) -> None:
             place = place.words.setdefault(segment, Place())
     assert route.method not in place.routes, route
     place.routes[route.method] = route
-    place.open |= route.access is Access.ANYBODY
+    place.open |= route.role is None
 
 
 _NOWHERE = Place()

@@ -1,6 +1,6 @@
 """GET / and /ping: what the server itself has to tell."""
 
-from rtot.api.answers import Answer, Ask, Reply, json
+from rtot.api.answers import Answer, Ask, json
 from rtot.text import format_duration, strings
 
 
@@ -17,4 +17,4 @@ def ping(ask: Ask) -> Answer:
     """Whether the server is there. `/ping` is the original's."""
     uptime = format_duration(int((ask.now.monotonic - ask.started.monotonic) * 1e9))
     text = f'{{"ping":[{{"message":"still here","uptime":"{uptime}"}}]}}\n'
-    return Reply(json(200, text), anonymous=True)
+    return json(200, text)

@@ -31,7 +31,7 @@ from rtot.http.errors import RETRY, error
 from rtot.http.messages import Headers, Request, Response
 from rtot.http.query import BadParameterError, Parameter, Query
 from rtot.jobs.hints import of_script
-from rtot.jobs.job import PLAIN, Job, Options
+from rtot.jobs.job import PLAIN, Job, Key, Options
 from rtot.jobs.keys import KeyConflictError
 from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream
@@ -95,7 +95,8 @@ def submit(ask: Ask) -> Answer:
         follow,
         lease,
         fail,
-        key,
+        ask.by,
+        None if key is None else Key(ask.by, key),
         form,
     )
     if ask.request.body is None:
@@ -182,7 +183,8 @@ class Draft(NamedTuple):
     follow: str | None
     lease: float | None
     fail: bool
-    key: str | None
+    by: str | None
+    key: Key | None
     form: bool
 
     def accept(self, body: bytes, now: Now) -> Answer:
@@ -246,7 +248,13 @@ class Draft(NamedTuple):
     def _submit(self, script: bytes, fingerprint: int, hint: str, now: Now) -> Job:
         try:
             return self.jobs.submit(
-                script, now, self.options, key=self.key, fingerprint=fingerprint, hint=hint
+                script,
+                now,
+                self.options,
+                by=self.by,
+                key=self.key,
+                fingerprint=fingerprint,
+                hint=hint,
             )
         except QueueFullError:
             message = f"{self.settings.max_queued} jobs are waiting already"

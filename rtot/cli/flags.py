@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from rtot import __version__
 from rtot.config import parse_duration, parse_size
+from rtot.credentials import Credential, is_secret, parse_credential
 from rtot.system.listeners import parse_address
-from rtot.system.secret_file import is_secret
 
 
 class UsageError(Exception):
@@ -74,10 +74,10 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _secret(text: str) -> str:
+def _secret(text: str) -> Credential:
     if not is_secret(text):
         raise ValueError("a secret is printable ASCII without spaces")
-    return text
+    return parse_credential(text)
 
 
 def _mode(text: str) -> int:
@@ -111,11 +111,11 @@ _FLAGS = (
     ),
     _Flag(
         *("-s", "SECRET", _secret, "secret"),
-        "the secret; visible to all in ps, unlike $RTOT_SECRET (default: generated)",
+        "the secret, or sha256:HEX; visible to all in ps, unlike $RTOT_SECRET (default: generated)",
     ),
     _Flag(
         *("--secret-file", "FILE", str, "secret_file"),
-        "secrets, one a line, any of which is good; read again on SIGHUP",
+        "lines of SECRET [ROLE [NAME]]: read, run or admin (the default); read again on SIGHUP",
     ),
     _Flag("--tls-cert", "FILE", str, "tls_cert", "speak TLS, with this certificate chain in PEM"),
     _Flag(
@@ -216,7 +216,9 @@ examples:
   rtot -a=':8457' --secret-file=secrets --tls-cert=cert.pem --no-shutdown
         on all interfaces, encrypted, and never ended by a request
   RTOT_SECRET='supersecret' rtot -a=unix:/run/rtot.sock --keep=1000 --ttl=7d
-        on a unix socket, without the output of last week"""
+        on a unix socket, without the output of last week
+  rtot secret read alice
+        print a new secret, and the line for --secret-file that makes it alice's, who may read"""
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | str:
@@ -297,7 +299,8 @@ def _convert(name: str, convert: Callable[[str], Any], text: str) -> Any:
 
 
 def _help() -> str:
-    lines = ["usage: rtot [FLAG]...", "", "Run this over there: a job server that you curl.", ""]
+    lines = ["usage: rtot [FLAG]...", "       rtot secret [ROLE [NAME]]"]
+    lines += ["", "Run this over there: a job server that you curl.", ""]
     for flag in _FLAGS:
         repeatable = "; repeatable" if flag.repeatable else ""
         lines.append(f"  {f'{flag.name} {flag.metavar}'.strip()}\n        {flag.help}{repeatable}")

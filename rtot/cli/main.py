@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rtot.api.auth import Authenticator
 from rtot.api.handler import Handler
 from rtot.cli.flags import UsageError, parse, wants_json
+from rtot.cli.secret import USAGE, line_for, new_secret
 from rtot.config import Settings, SetupError, share_descriptors
+from rtot.credentials import collect, parse_credential
 from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.table import JobTable
 from rtot.loop.reload import Reload
@@ -49,6 +51,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
+    if argv and argv[0] == "secret":
+        return _make_secret(argv[1:])
     options = parse(argv, os.environ)
     if isinstance(options, str):
         return _show(options)
@@ -76,15 +80,25 @@ def _main(argv: Sequence[str]) -> int:
         spool.close()
 
 
+def _make_secret(words: Sequence[str]) -> int:
+    if "-h" in words or "--help" in words:
+        return _show(USAGE)
+    secret = new_secret()
+    line = line_for(secret, words)
+    _write(f"{secret}\n".encode())
+    return _show(line)
+
+
 def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
     secret_file = options.pop("secret_file", None)
     secret = options.pop("secret", None)
     made_up = None
     if secret_file is not None:
-        secrets = read_secrets(secret_file)
+        credentials = read_secrets(secret_file)
     else:
-        secret = secret or (made_up := os.urandom(20).hex())
-        secrets = (secret.encode(),)
+        if secret is None:
+            secret = parse_credential(made_up := new_secret())
+        credentials = collect([secret])
     tls = _tls(options)
     opened = _open_listeners(options, tls)
     variables = dict(options.pop("env", ()))
@@ -92,7 +106,7 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
     log = Log(2, as_json=as_json)
     settings = _settings(options)
     started = read_clock()
-    authenticator = Authenticator(secrets)
+    authenticator = Authenticator(credentials)
     # Microseconds since the epoch: more than any server before this one has counted.
     jobs = JobTable(settings, spool, MemoryArchive(), started.wall // 1000)
     server = Server(

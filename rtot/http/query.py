@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from rtot.config import parse_duration
+from rtot.credentials import Role
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -28,7 +29,7 @@ class Parameter(NamedTuple, Generic[T]):
     """One parameter. `parse` makes its value of a text, or raises ValueError.
 
     The error's text is the reason; without one it is that `wanted` is wanted, which says what
-    values there are. `shown`: whether the log may show them.
+    values there are. `shown`: whether the log may show them. `role`: who may give it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Parameter(NamedTuple, Generic[T]):
     parse: Callable[[str], T]
     repeatable: bool = False
     shown: bool = True
+    role: Role = Role.READ
 
 
 def flag(name: str) -> Parameter[bool]:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from rtot.jobs.job import Job
+from rtot.jobs.job import Job, Key
 from rtot.jobs.selection import Selection
 
 
@@ -44,7 +44,7 @@ class Archive(Protocol):
     def changed_after(self, number: int, limit: int) -> list[Job]:
         """The first `limit` jobs whose last change came after that number, in that order."""
 
-    def by_key(self, key: str) -> Job | None:
+    def by_key(self, key: Key) -> Job | None:
         """The job that was submitted under that idempotency key."""
 
     def oldest(self) -> tuple[int, float] | None:
@@ -192,7 +192,7 @@ class MemoryArchive:
 
     def __init__(self) -> None:
         self._jobs = JobsById()
-        self._keys: dict[str, Job] = {}
+        self._keys: dict[Key, Job] = {}
         self._by_change = ByChange()
         # The ids that were added, and when; including jobs that were removed since.
         self._added: deque[int] = deque()
@@ -221,7 +221,7 @@ class MemoryArchive:
     def changed_after(self, number: int, limit: int) -> list[Job]:
         return self._by_change.after(number, limit, self._jobs.get)
 
-    def by_key(self, key: str) -> Job | None:
+    def by_key(self, key: Key) -> Job | None:
         return self._keys.get(key)
 
     def oldest(self) -> tuple[int, float] | None:

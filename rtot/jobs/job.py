@@ -90,6 +90,13 @@ class Reason(Enum):
     NOT_STARTED = "not started"
 
 
+class Key(NamedTuple):
+    """An idempotency key: the name that it belongs to, and what was sent."""
+
+    by: str | None
+    text: str
+
+
 class Options(NamedTuple):
     """What the submitter asked for beyond the script. `timeout` in seconds.
 
@@ -145,6 +152,7 @@ class Job:
     """
 
     __slots__ = (
+        "by",
         "change",
         "complete",
         "create",
@@ -176,6 +184,7 @@ class Job:
         create: int,
         hint: str = "",
         title: str = "",
+        by: str | None = None,
     ) -> None:
         self.id = id
         self.options = options
@@ -192,12 +201,14 @@ class Job:
         self.timeout = options.timeout
         self.holders: Mapping[int, str] = _NOBODY
         self.running: Running | None = None
-        self.key: str | None = None
+        self.key: Key | None = None
         self.fingerprint = 0
         self.hint = hint
         """What was probably done wrong, for people (`jobs.hints`)."""
         self.title = title
         """The beginning of the script's first line that does something."""
+        self.by = by
+        """The name of whoever submitted it."""
         self.stop: Stop | None = None
         """The last attempt to end it, for the receipt."""
         self.change = 0

@@ -1,7 +1,10 @@
-"""Idempotency keys: a request that is sent again gets the job that was made the first time."""
+"""Idempotency keys: a request that is sent again gets the job that was made the first time.
+
+A key belongs to the name that sent it, so that nobody gets another's job by a key.
+"""
 
 from rtot.jobs.archive import Archive
-from rtot.jobs.job import Job
+from rtot.jobs.job import Job, Key
 
 
 class KeyConflictError(Exception):
@@ -15,9 +18,9 @@ class Keys:
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self._alive: dict[str, Job] = {}
+        self._alive: dict[Key, Job] = {}
 
-    def find(self, key: str, fingerprint: int) -> Job | None:
+    def find(self, key: Key, fingerprint: int) -> Job | None:
         """The job that was submitted under the key, None where there is none.
 
         Raises KeyConflictError where it was submitted by another request.
@@ -27,7 +30,7 @@ class Keys:
             raise KeyConflictError
         return job
 
-    def add(self, job: Job, key: str, fingerprint: int) -> None:
+    def add(self, job: Job, key: Key, fingerprint: int) -> None:
         """The job was submitted under the key, by a request of that fingerprint."""
         job.key = key
         job.fingerprint = fingerprint

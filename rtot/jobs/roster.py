@@ -6,7 +6,7 @@ forgotten: no client sees it any more, and the job table keeps it only until it 
 
 from rtot.jobs.archive import Archive, JobsById, Page, merge
 from rtot.jobs.changes import Changes
-from rtot.jobs.job import Job
+from rtot.jobs.job import Job, Key
 from rtot.jobs.keys import Keys
 from rtot.jobs.selection import Selection
 
@@ -57,11 +57,11 @@ class Roster:
         """The jobs that are not complete, in order of id."""
         return [job for job in self._alive.all() if not job.over]
 
-    def by_key(self, key: str, fingerprint: int) -> Job | None:
+    def by_key(self, key: Key, fingerprint: int) -> Job | None:
         """The job that was submitted under that key; as Keys.find."""
         return self._keys.find(key, fingerprint)
 
-    def add(self, job: Job, key: str | None, fingerprint: int) -> None:
+    def add(self, job: Job, key: Key | None, fingerprint: int) -> None:
         """The job was accepted."""
         self._alive.add(job)
         self.changes.changed(job)

@@ -8,16 +8,19 @@ from rtot.jobs.job import SHOWN, Job
 class Selection(NamedTuple):
     """Jobs in this state, as clients see it, that have all of these labels.
 
-    `failed`: complete jobs that have failed (True) or have not (False).
+    `failed`: complete jobs that have failed (True) or have not (False). `by`: jobs of that name.
     """
 
     state: str | None = None
     labels: frozenset[str] = frozenset()
     failed: bool | None = None
+    by: str | None = None
 
     def matches(self, job: Job) -> bool:
         if self.state is not None and SHOWN[job.state] != self.state:
             return False
         if self.failed is not None and not (job.over and job.failed is self.failed):
+            return False
+        if self.by is not None and job.by != self.by:
             return False
         return not self.labels or self.labels <= set(job.options.labels)

@@ -26,6 +26,7 @@ from rtot.jobs.job import (
     Event,
     IllegalTransitionError,
     Job,
+    Key,
     Options,
     Reason,
     Running,
@@ -99,11 +100,12 @@ class JobTable:
         now: Now,
         options: Options = PLAIN,
         *,
-        key: str | None = None,
+        by: str | None = None,
+        key: Key | None = None,
         fingerprint: int = 0,
         hint: str = "",
     ) -> Job:
-        """Accept a job. `script` is exec'd as it is.
+        """Accept a job of that name's. `script` is exec'd as it is.
 
         Raises QueueFullError, ClosingError or StorageError, having kept nothing.
         """
@@ -116,7 +118,7 @@ class JobTable:
         self._next_id += 1
         limit, memory, end = self._settings.output_limits
         output = Output(self._storage, str(job_id), limit=limit, memory=memory, keep_end=end)
-        job = Job(job_id, options, output, now.wall, hint, title_of(script))
+        job = Job(job_id, options, output, now.wall, hint, title_of(script), by)
         self.roster.add(job, key, fingerprint)
         self._outbox.changed(ANY_JOB)
         self._queue.add(job)
@@ -126,7 +128,7 @@ class JobTable:
         """Where the job's script is until the job is complete."""
         return self._storage.script_path(job.id)
 
-    def replayed(self, key: str, fingerprint: int) -> Job | None:
+    def replayed(self, key: Key, fingerprint: int) -> Job | None:
         """The job that was submitted under that key; as Keys.find."""
         return self.roster.by_key(key, fingerprint)
 

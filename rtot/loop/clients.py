@@ -192,6 +192,13 @@ class Clients:
             except Exception as failure:
                 self._answer_for_bug(client, failure, now)
 
+    def revoke(self, now: Now) -> None:
+        """Close on those whose secret is not good any more, in the midst of what they get."""
+        for client in list(self._clients):
+            exchange = client.exchange
+            if exchange is not None and not self._handler.is_good(exchange.credential):
+                self._drop(client, now)
+
     def wind_down(self, now: Now) -> None:
         """Finish the answers under way and close."""
         for client in self._clients:

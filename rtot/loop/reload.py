@@ -27,8 +27,8 @@ class Reload:
         """Read them again; what was read and what could not be goes to the log."""
         if self._secret_file is not None:
             try:
-                self._authenticator.secrets = read_secrets(self._secret_file)
-                log.info(now, "reloaded secrets", count=len(self._authenticator.secrets))
+                self._authenticator.credentials = found = read_secrets(self._secret_file)
+                log.info(now, "reloaded secrets", count=len(found))
             except SecretFileError as error:
                 log.warning(now, "kept the old secrets", error=str(error))
         if self._tls is not None:

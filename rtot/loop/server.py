@@ -245,6 +245,7 @@ class Server:
             if self._status is None:
                 self._notifier.reloading(now)
                 self._reload.carry_out(self._log, now)
+                self._clients.revoke(now)
                 self._notifier.ready(now)
         elif self._status is None:
             self._log.info(now, "ending", signal=number.name)

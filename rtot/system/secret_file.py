@@ -1,10 +1,13 @@
-"""Secrets in a file: one a line, in a file that nobody else may read. `#` begins a comment line."""
+"""Secrets in a file that nobody else may read: a line each, `SECRET [ROLE [NAME]]`, or a comment.
+
+A line that begins with `#` is a comment.
+"""
 
 import os
-import re
 import stat
 
 from rtot.config import SetupError
+from rtot.credentials import Credentials, collect, parse_credential
 
 _MOST = 64 * 1024
 
@@ -13,13 +16,8 @@ class SecretFileError(SetupError):
     """The file gives no secrets; the text says why."""
 
 
-def is_secret(text: str) -> bool:
-    """Whether a text can be a secret: what fits into one word of a field's value."""
-    return re.fullmatch(r"[\x21-\x7e]+", text) is not None
-
-
-def read_secrets(path: str) -> tuple[bytes, ...]:
-    """The secrets in the file, at least one. Raises SecretFileError.
+def read_secrets(path: str) -> Credentials:
+    """What the secrets in the file stand for, at least one. Raises SecretFileError.
 
     Only its owner may read it. If root owns it, its group may too, as is usual for the files of a
     service and for credentials that systemd passes.
@@ -44,14 +42,18 @@ def read_secrets(path: str) -> tuple[bytes, ...]:
         os.close(fd)
     if len(data) > _MOST:
         raise SecretFileError(f"{path}: larger than {_MOST} bytes")
-    secrets = []
+    found = []
     for number, line in enumerate(data.decode("latin-1").split("\n"), 1):
         line = line.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue
-        if not is_secret(line):
-            raise SecretFileError(f"{path}: line {number}: want printable ASCII without spaces")
-        secrets.append(line.encode())
-    if not secrets:
+        try:
+            found.append(parse_credential(line))
+        except ValueError as error:
+            raise SecretFileError(f"{path}: line {number}: {error}") from None
+    if not found:
         raise SecretFileError(f"{path}: has no secret in it")
-    return tuple(secrets)
+    try:
+        return collect(found)
+    except ValueError as error:
+        raise SecretFileError(f"{path}: {error}") from None

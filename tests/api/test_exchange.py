@@ -18,7 +18,7 @@ from rtot.jobs.output import Stream
 from rtot.jobs.stdin import BUFFER
 from rtot.jobs.table import JobTable
 from tests.tables import drawn
-from tests.world import PEER, SECRET, MemoryDisk, PaperProcesses, at, request
+from tests.world import CREDENTIALS, PEER, MemoryDisk, PaperProcesses, at, request
 
 TABLE = drawn(
     """
@@ -47,7 +47,7 @@ class Line:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
         self.jobs = JobTable(self.settings, MemoryDisk(), MemoryArchive())
         self.processes = PaperProcesses(self.jobs)
-        self.handler = Handler(self.settings, Authenticator((SECRET,)), self.jobs, at(0))
+        self.handler = Handler(self.settings, Authenticator(CREDENTIALS), self.jobs, at(0))
         self.http = HttpConnection(self.settings, at(1))
 
     def ask(self, data: bytes) -> Exchange:
@@ -158,7 +158,7 @@ def test_a_body_that_is_refused() -> None:
     exchange.advance(at(1))
     assert exchange.state is State.AWAITING_KEEP
     assert line.send(exchange).startswith(b"HTTP/1.1 413 ")
-    assert exchange.complete(at(2)).anonymous
+    assert not exchange.complete(at(2)).anonymous
     assert len(line.jobs) == 0
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rtot.api.answers import NeedBody, Reply
+from rtot.api.answers import NeedBody
 from rtot.api.auth import Authenticator
 from rtot.api.handler import Handler
 from rtot.api.processes import ExaminationWait
@@ -12,7 +12,7 @@ from rtot.api.routes import ROUTES
 from rtot.http.messages import Request, Response
 from rtot.jobs.output import Stream
 from tests.api.face import NEVER, TIME, Face, header, text, value
-from tests.world import PEER, SECRET, PaperServer, at
+from tests.world import CREDENTIALS, PEER, PaperServer, at
 
 
 def events(face: Face, target: str = "/jobs/0/events", **headers: str) -> list[dict[str, object]]:
@@ -159,10 +159,9 @@ def test_methods(face: Face, method: str, target: str, allow: str) -> None:
 @pytest.mark.parametrize("method", ["BREW", "get", "M-SEARCH", "X" * 300])
 @pytest.mark.parametrize("authorization", ["rtot sup", "rtot wrong"])
 def test_a_method_that_nobody_knows(face: Face, method: str, authorization: str) -> None:
-    reply = face.reply(method, "/jobs", authorization=authorization)
-    assert isinstance(reply, Reply)
-    assert (reply.response.status, reply.anonymous) == (501, True)
-    assert value(reply.response)["message"] == f"{method[:200]} is no method of HTTP"
+    answer = face.ask(method, "/jobs", authorization=authorization)
+    assert answer.status == 501
+    assert value(answer)["message"] == f"{method[:200]} is no method of HTTP"
 
 
 def test_head_is_where_get_is(face: Face) -> None:
@@ -224,7 +223,7 @@ def test_a_body_is_asked_for_only_when_it_is_welcome(face: Face) -> None:
 def test_a_body_that_is_too_large_is_refused_unread() -> None:
     face = Face(max_body=3)
     request = Request("POST", "/jobs", {"authorization": "rtot sup"}, 4, None)
-    answer = face.handler.handle(request, PEER, face.now)
+    answer = face.handler.handle(request, PEER, face.now).answer
     assert isinstance(answer, Response)
     assert answer.status == 413
 
@@ -286,22 +285,20 @@ def test_a_path_may_be_encoded(face: Face) -> None:
 def test_an_address_that_guesses_is_told_to_wait(face: Face) -> None:
     for _ in range(20):
         assert face.ask("GET", "/", authorization="rtot guess").status == 401
-    reply = face.reply("GET", "/")
-    assert isinstance(reply, Reply)
-    assert reply.response.status == 429
-    assert header(reply.response, "Retry-After") == "1"
-    assert reply.anonymous
+    answer = face.ask("GET", "/")
+    assert answer.status == 429
+    assert header(answer, "Retry-After") == "1"
 
 
 def test_how_long_it_has_been_up(face: Face) -> None:
     face.now = at(3.5)
-    face.handler = Handler(face.settings, Authenticator((SECRET,)), face.jobs, at(1.25))
+    face.handler = Handler(face.settings, Authenticator(CREDENTIALS), face.jobs, at(1.25))
     assert value(face.ask("GET", "/ping"))["ping"][0]["uptime"] == "2.25s"
 
 
 def test_the_length_of_a_body_that_nobody_wants(face: Face) -> None:
     for length, wanted in ((65536, True), (65537, False)):
         request = Request("GET", "/jobs", {"host": "a", "authorization": "rtot sup"}, length, None)
-        answer = face.handler.handle(request, PEER, face.now)
+        answer = face.handler.handle(request, PEER, face.now).answer
         assert (isinstance(answer, NeedBody) and answer.limit == 65536) == wanted
         assert wanted or (isinstance(answer, Response) and answer.status == 413)

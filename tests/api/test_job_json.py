@@ -108,6 +108,7 @@ def test_all_fields() -> None:
         9,
     )
     job.title = "make all"
+    job.by = "alice"
     job.pid = 42
     job.usage = Usage(1_500_000, 250, 4096)
     job.holders = {99: "sl\neep"}
@@ -127,6 +128,7 @@ def test_all_fields() -> None:
         "signal": "SIGKILL",
         "reason": "exited",
         "pid": 42,
+        "by": "alice",
         "label": ["a", "b"],
         "arg": ['"'],
         "cwd": "/srv",

@@ -183,7 +183,7 @@ def test_fail_needs_an_end_that_can_be_told(face: Face) -> None:
         ("unix", "out?fail", 200),
     ):
         request = Request("GET", f"/jobs/0/{target}", authorization, http_1_0=True)
-        answer = face.handler.handle(request, peer, face.now)
+        answer = face.handler.handle(request, peer, face.now).answer
         response = answer.response if isinstance(answer, Reply) else answer
         assert isinstance(response, Response)
         assert response.status == status

@@ -42,6 +42,8 @@ def test_the_reference_names_every_route_and_its_parameters(route: Route) -> Non
     (row,) = re.findall(rf"^\| `{route.method} {path}[`?].*$", README, re.MULTILINE)
     missing = {p.name for p in route.parameters if not re.search(rf"[`?]{p.name}[=`]", row)}
     assert missing == set()
+    role = "–" if route.role is None else route.role.word
+    assert f" | {role} | " in row
 
 
 def test_every_row_of_the_reference_is_a_route() -> None:

@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from rtot.cli.flags import UsageError, parse, wants_json
+from rtot.credentials import parse_credential
 from rtot.system.listeners import Address
 
 
@@ -25,7 +26,7 @@ def test_flags_of_every_kind() -> None:
     )
     assert options == {
         "addresses": [Address("", 8457), Address(path="/run/s")],
-        "secret": "secret",
+        "secret": parse_credential("secret"),
         "ttl": 3600.0,
         "keep": 0,
         "max_running": 3,
@@ -46,7 +47,7 @@ def test_the_environment() -> None:
     environ = {"RTOT_ADDR": "[::1]:1", "RTOT_SECRET": "s", "RTOT_LOG_FORMAT": "json", "TMPDIR": ""}
     assert parse([], environ) == {
         "addresses": [Address("::1", 1)],
-        "secret": "s",
+        "secret": parse_credential("s"),
         "log_format": "json",
         "launchers": [],
     }
@@ -61,7 +62,8 @@ def test_help(flag: str) -> None:
     assert "\n  --no-shutdown\n" in text
     examples = text.partition("\nexamples:\n")[2]
     commands = re.findall("(?m)^  (?:[A-Z_]+='.*?' )?rtot (.*)$", examples)
-    assert len(commands) == 3
+    assert len(commands) == 4
+    assert commands.pop() == "secret read alice"
     for command in commands:
         assert isinstance(parse(shlex.split(command), {}), dict)
 
@@ -99,6 +101,7 @@ def test_version(flag: str) -> None:
         (["--env==b"], "--env: '=b': want NAME=VALUE"),
         (["--env=RTOT_SECRET=x"], "--env: names that start with RTOT_ are rtot's own"),
         (["-s=a b"], "-s: a secret is printable ASCII without spaces"),
+        (["-s=sha256:a"], "-s: sha256: wants 64 hexadecimal digits"),
         (["--socket-mode=9"], "--socket-mode: '9' is not a mode: want three octal digits"),
         (["-f", "xml"], "-f: 'xml' is neither text nor json"),
         (["--ttl=x"], "--ttl: 'x' is not a duration"),

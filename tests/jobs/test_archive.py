@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from rtot.config import Settings
 from rtot.jobs.archive import JobsById, MemoryArchive, Page, merge
-from rtot.jobs.job import Job, Options, State
+from rtot.jobs.job import Job, Key, Options, State
 from rtot.jobs.output import Output, Stream
 from rtot.jobs.retention import Retention
 from rtot.jobs.selection import Selection
@@ -18,7 +18,7 @@ ALL = Selection()
 def job(job_id: int, label: str = "", key: str | None = None) -> Job:
     options = Options(labels=(label,) if label else ())
     made = Job(job_id, options, Output(MemoryDisk(), str(job_id), limit=100, memory=100), 0)
-    made.key = key
+    made.key = None if key is None else Key(None, key)
     made.state = State.COMPLETE
     return made
 
@@ -79,14 +79,14 @@ def test_an_archive_knows_keys_and_forgets_all() -> None:
     archive = MemoryArchive()
     disk = MemoryDisk()
     kept = Job(3, Options(), Output(disk, "3", limit=100, memory=1), 0)
-    kept.key = "k"
+    kept.key = Key("me", "k")
     kept.output.append(Stream.OUT, b"hello", 0)
     assert disk.files
     archive.add(kept, 1.0)
-    assert archive.by_key("k") is archive.get(3) is kept
-    assert archive.by_key("other") is None
+    assert archive.by_key(Key("me", "k")) is archive.get(3) is kept
+    assert archive.by_key(Key(None, "k")) is archive.by_key(Key("me", "other")) is None
     archive.remove(kept)
-    assert archive.by_key("k") is archive.get(3) is None
+    assert archive.by_key(Key("me", "k")) is archive.get(3) is None
     assert (len(archive), archive.oldest(), disk.files) == (0, None, {})
 
 

@@ -24,6 +24,7 @@ from rtot.jobs.job import (
     Event,
     IllegalTransitionError,
     Job,
+    Key,
     Options,
     Reason,
     State,
@@ -425,14 +426,17 @@ def test_a_job_that_has_ended_has_no_timeout(table: Table) -> None:
     assert job.reason is Reason.EXITED
 
 
+KEY = Key("me", "k")
+
+
 def test_idempotency_keys(table: Table) -> None:
-    assert table.jobs.replayed("k", 1) is None
-    job = table.jobs.submit(SCRIPT, at(0), key="k", fingerprint=1)
-    assert table.jobs.replayed("k", 1) is job
+    assert table.jobs.replayed(KEY, 1) is None
+    job = table.jobs.submit(SCRIPT, at(0), key=KEY, fingerprint=1)
+    assert table.jobs.replayed(KEY, 1) is job
     with pytest.raises(KeyConflictError):
-        table.jobs.replayed("k", 2)
+        table.jobs.replayed(KEY, 2)
     table.jobs.forget(job, at(1))
-    assert table.jobs.replayed("k", 2) is None
+    assert table.jobs.replayed(KEY, 2) is None
 
 
 def test_keep_only_so_many() -> None:
@@ -640,7 +644,7 @@ class JobTableMachine(RuleBasedStateMachine):
         self.seconds = 0.0
         self.started_in_order: list[int] = []
         self.everything: list[Job] = []
-        self.keys: dict[str, Job] = {}
+        self.keys: dict[Key, Job] = {}
         self.chosen: Job | None = None
         self.watched: frozenset[int] = frozenset()
         # What a client knows that has asked for changes: the state of each job.
@@ -654,10 +658,12 @@ class JobTableMachine(RuleBasedStateMachine):
     @rule(
         target=jobs,
         timeout=st.one_of(st.none(), st.integers(1, 30)),
-        key=st.one_of(st.none(), st.sampled_from("abc")),
+        key=st.one_of(
+            st.none(), st.builds(Key, st.sampled_from([None, "me"]), st.sampled_from("ab"))
+        ),
         stdin=st.booleans(),
     )
-    def submit(self, timeout: int | None, key: str | None, stdin: bool) -> object:
+    def submit(self, timeout: int | None, key: Key | None, stdin: bool) -> object:
         if key is not None and (known := self.table.replayed(key, 7)) is not None:
             assert known is self.keys[key]
             return multiple()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rtot.api.answers import Answer
+from rtot.api.handler import Handled
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.connection import State
@@ -333,11 +333,11 @@ class Broken(PaperHandler):
 
     failure: Exception = ValueError("ours")
 
-    def handle(self, request: Request, peer: str, now: Now) -> Answer:
+    def handle(self, request: Request, peer: str, now: Now) -> Handled:
         if "broken" in request.target:
             raise self.failure
         if "unsayable" in request.target:
-            return Response(200, (("Bad Name", "x"),))
+            return Handled(Response(200, (("Bad Name", "x"),)))
         return super().handle(request, peer, now)
 
 

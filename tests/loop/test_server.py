@@ -24,7 +24,7 @@ from rtot.system.log import Log
 from rtot.system.processes import Processes
 from rtot.system.spool import Spool
 from rtot.system.systemd import Notifier
-from tests.world import at
+from tests.world import CREDENTIALS, at
 
 SHELL = b"#!/bin/sh\n"
 
@@ -53,7 +53,7 @@ class House:
         self.log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT, 0o600)
         self.log = Log(self.log_fd, as_json=False)
         self.path = directory / "socket"
-        self.authenticator = Authenticator((b"sup",))
+        self.authenticator = Authenticator(CREDENTIALS)
         self.server = Server(
             settings,
             self.signals,

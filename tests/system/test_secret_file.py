@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from rtot.system.secret_file import SecretFileError, is_secret, read_secrets
+from rtot.system.secret_file import SecretFileError, read_secrets
+from tests.world import secrets
 
 
 def test_one_a_line(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     path.write_bytes(b"# the new one\nnew\r\n\n#disused\nold#\n   \n")
     path.chmod(0o600)
-    assert read_secrets(str(path)) == (b"new", b"old#")
+    assert read_secrets(str(path)) == secrets("new", "old#")
     path.write_bytes(b"only")
-    assert read_secrets(str(path)) == (b"only",)
+    assert read_secrets(str(path)) == secrets("only")
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,12 @@ def test_one_a_line(tmp_path: Path) -> None:
         (b"", "has no secret in it"),
         (b"#a\n", "has no secret in it"),
         (b"\n \n", "has no secret in it"),
-        (b"a\nb c\n", "line 2: want printable ASCII"),
+        (b"a\nb c\n", "line 2: an unknown role: want read, run or admin"),
+        (b"a\n\nb c d e\n", "line 3: want SECRET"),
+        (b"a read b/c", "line 1: a name is up to 64"),
+        (b"a sha256:00", "line 1: an unknown role"),
+        (b"sha256:b run", "line 1: sha256: wants 64 hexadecimal digits"),
+        (b"a read\nb run\na run\n", "a secret is given twice"),
         (b"caf\xc3\xa9\n", "line 1: want printable ASCII"),
         (b"a\x0cb", "line 1: want printable ASCII"),
         (b"x" * 70_000, "larger than"),
@@ -52,7 +58,7 @@ def test_a_group_may_read_what_is_root_s(tmp_path: Path) -> None:
     path.write_bytes(b"x\n")
     path.chmod(0o640)
     if os.geteuid() == 0:
-        assert read_secrets(str(path)) == (b"x",)
+        assert read_secrets(str(path)) == secrets("x")
         os.chown(path, 12345, -1)
         with pytest.raises(SecretFileError, match="belongs to another user"):
             read_secrets(str(path))
@@ -72,9 +78,16 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         read_secrets(str(fifo))
 
 
-def test_what_a_secret_is() -> None:
-    assert is_secret("aB3!~")
-    assert not any(map(is_secret, ("", "a b", "a\n", "\xe9", "a\x7f")))
+def test_roles_and_names(tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    path.write_bytes(b"a\nb read\n c\trun  carol\r\nb read\n")
+    path.chmod(0o600)
+    found = read_secrets(str(path))
+    assert [(c.role.word, c.name) for c in found.values()] == [
+        ("admin", None),
+        ("read", None),
+        ("run", "carol"),
+    ]
 
 
 def test_a_file_that_cannot_be_read() -> None:
@@ -87,7 +100,7 @@ def test_the_largest_file(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     path.touch(0o600)
     path.write_bytes(b"secret\n" + b"\n" * (65536 - 7))
-    assert read_secrets(str(path)) == (b"secret",)
+    assert read_secrets(str(path)) == secrets("secret")
     path.write_bytes(b"secret\n" + b"\n" * (65536 - 6))
     with pytest.raises(SecretFileError, match="larger than 65536 bytes"):
         read_secrets(str(path))
@@ -106,6 +119,6 @@ def test_no_group_may_read_what_is_a_user_s() -> None:
             with pytest.raises(SecretFileError, match="others may read it"):
                 read_secrets(str(path))
             path.chmod(0o600)
-            assert read_secrets(str(path)) == (b"x",)
+            assert read_secrets(str(path)) == secrets("x")
         finally:
             os.seteuid(os.getuid())
