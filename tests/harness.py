@@ -30,6 +30,7 @@ SESSION = f"rtot-e2e-{os.getpid()}"
 PROGRAMS = {
     "bwrap": "bubblewrap",
     "haproxy": "haproxy",
+    "jq": "jq",
     "nginx": "nginx-light",
     "node": "nodejs",
     "prlimit": "util-linux",

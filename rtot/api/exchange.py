@@ -13,7 +13,9 @@ from typing import NamedTuple
 from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
 from rtot.api.control import end_lease, upload_refused, uploaded
 from rtot.api.handler import Handled, Handler
+from rtot.api.job_lines import NOBODY
 from rtot.api.origins import mark
+from rtot.api.reading import job_number
 from rtot.api.routes import redact
 from rtot.api.streams import EventsBody
 from rtot.clock import Now
@@ -78,13 +80,19 @@ for _state in frozenset(State) - {State.OVER}:
 
 
 class Record(NamedTuple):
-    """What the log tells of an answer: `seconds` since it was asked, `sent` in bytes."""
+    """What the log tells of an answer: `seconds` since it was asked, `sent` in bytes.
+
+    `by`: who asked. `job`: the one that it was about. `id`: of the request.
+    """
 
     method: str
     target: str
     status: int
     sent: int
     seconds: float
+    by: str
+    job: int | None
+    id: str
     anonymous: bool
 
 
@@ -117,6 +125,7 @@ class Exchange:
         "_request",
         "_since",
         "_state",
+        "id",
         "sent",
     )
 
@@ -136,6 +145,8 @@ class Exchange:
         self._since = now.monotonic
         self._state = State.ASKED
         self._handled: Handled | None = None
+        self.id = handler.request_id(request)
+        """By which the client and the log know it."""
         # What the state is about, None while it is about the request alone.
         self._data: _Data = None
         self.sent = 0
@@ -237,7 +248,9 @@ class Exchange:
             assert isinstance(self._data, Reply)
             self._last_sent = now.monotonic
             allowed = self._handler.settings.allowed_origins
-            self._http.respond(mark(self._data.response, self._request, allowed), now)
+            response = mark(self._data.response, self._request, allowed)
+            headers = (*response.headers, ("X-Request-Id", self.id))
+            self._http.respond(response._replace(headers=headers), now)
             self._move(Event.BEGUN, self._data, now)
 
     def complete(self, now: Now) -> Record:
@@ -349,8 +362,22 @@ class Exchange:
             self._http.status,
             self.sent,
             now.monotonic - self._since,
+            NOBODY if self.credential is None else self.credential.name or NOBODY,
+            self._job(),
+            self.id,
             self.credential is None,
         )
+
+    def _job(self) -> int | None:
+        """The job that the request was about: the answer's, or the one in the path."""
+        reply, handled = self._data, self._handled
+        assert isinstance(reply, Reply)
+        for name, value in reply.response.headers:
+            if name == "Location":
+                return int(value.rpartition("/")[2])
+        if handled is None or handled.route is None or not handled.word:
+            return None
+        return job_number(handled.word)
 
 
 def _lease(data: _Data) -> Lease | None:

@@ -5,6 +5,7 @@ checked with the head alone is checked before the body is read, so that nobody u
 will be refused. The route defines what a request does.
 """
 
+import re
 from typing import NamedTuple
 
 from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError
@@ -24,6 +25,8 @@ _UNUSED_BODY = 64 * 1024
 _METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 )
+# A token (RFC 9110, 5.6.2).
+_REQUEST_ID = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"
 _CHALLENGE = ("WWW-Authenticate", 'rtot realm="rtot", Bearer realm="rtot"')
 
 
@@ -40,7 +43,7 @@ class Handled(NamedTuple):
 
 
 class Handler:
-    """Answers requests. It remembers nothing between them."""
+    """Answers requests. It remembers how many there were, and nothing else of them."""
 
     def __init__(
         self, settings: Settings, authenticator: Authenticator, jobs: JobTable, started: Now
@@ -49,6 +52,7 @@ class Handler:
         self.settings = settings
         self._authenticator = authenticator
         self._started = started
+        self._count = 0
 
     def handle(self, request: Request, peer: str, now: Now) -> Handled:
         """Answer a request, or say what has to come first. Never raises for a peer's fault."""
@@ -74,6 +78,15 @@ class Handler:
         except (RefusalError, BadParameterError) as refusal:
             answer = _refused(refusal)
         return Handled(answer, credential, route, word)
+
+    def request_id(self, request: Request | None) -> str:
+        """The id that the client gave the request, or a new one. None: it was malformed."""
+        self._count += 1
+        given = None if request is None else request.headers.get("x-request-id")
+        if given is not None and re.fullmatch(_REQUEST_ID, given):
+            return given
+        # No other server has it, even if it was started in the same second.
+        return f"{self._started.wall // 1000:x}-{self._count:x}"
 
     def is_good(self, credential: Credential | None) -> bool:
         """Whether who came with it may still be here."""

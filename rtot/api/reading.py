@@ -305,14 +305,22 @@ def _ended(job: Job, streams: tuple[Stream, ...]) -> Headers:
 
 
 def parse_job_id(text: str) -> int:
-    """The job number in a path."""
-    digits = text[1:] if text[:1] in ("+", "-") else text
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER):
+    """The job number in a path, or a refusal."""
+    number = job_number(text)
+    if number is None:
         message = f"what is {string(text[:200])}?"
         if not text:
             # Probably an empty variable in a script.
             message += " want /jobs for all jobs, or /jobs/ID for one"
         raise RefusalError(error(400, "invalid job number", message))
+    return number
+
+
+def job_number(text: str) -> int | None:
+    """The job number that a segment of a path is, None if it is none."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER):
+        return None
     return int(text)
 
 

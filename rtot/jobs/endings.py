@@ -4,6 +4,7 @@ from signal import Signals
 
 from rtot.deadlines import Deadlines
 from rtot.jobs.commands import Outbox
+from rtot.jobs.job import Job
 from rtot.jobs.stop import Scope, Signal, Stop, Survey
 
 
@@ -18,30 +19,31 @@ class Endings:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        # In the order in which they began.
-        self._stops: dict[Stop, None] = {}
+        # By the stop, in the order in which they began.
+        self._stops: dict[Stop, Job] = {}
         self._deadlines: Deadlines[Stop] = Deadlines()
 
     def __bool__(self) -> bool:
         return bool(self._stops)
 
     def begin(
-        self, job_id: int, pid: int, signal: Signals, grace: float | None, scope: Scope, now: float
+        self, job: Job, signal: Signals, grace: float | None, scope: Scope, now: float
     ) -> Stop:
-        """End the job whose leader is `pid`, or signal it, as Stop says."""
-        stop = Stop(job_id, pid, signal, grace, scope, now)
-        self._stops[stop] = None
+        """End the job, which was started, or signal it, as Stop says."""
+        assert job.pid is not None
+        stop = Stop(job.id, job.pid, signal, grace, scope, now)
+        self._stops[stop] = job
         self._follow(stop, stop.begin())
         return stop
 
-    def surveyed(self, stop: Stop, found: dict[int, str], now: float) -> bool:
-        """A Survey was carried out; whether the stop is over."""
+    def surveyed(self, stop: Stop, found: dict[int, str], now: float) -> Job | None:
+        """A Survey was carried out; the job if its stop is over now."""
         return self._follow(stop, stop.surveyed(found, now))
 
-    def expire(self, now: float) -> list[int]:
-        """Do what is due; the jobs whose stop is over."""
-        due = list(self._deadlines.due(now))
-        return [stop.job_id for stop in due if self._follow(stop, stop.expire(now))]
+    def expire(self, now: float) -> list[tuple[Job, Stop]]:
+        """Do what is due; the stops that are over now, each with its job."""
+        over = [(self._follow(s, s.expire(now)), s) for s in list(self._deadlines.due(now))]
+        return [(job, stop) for job, stop in over if job is not None]
 
     def cancel_grace(self, now: float) -> None:
         """End the grace of every stop: send KILL at once."""
@@ -52,15 +54,14 @@ class Endings:
         """When `expire` will next have something to do (monotonic)."""
         return self._deadlines.next()
 
-    def _follow(self, stop: Stop, commands: list[Signal | Survey]) -> bool:
-        """Queue the stop's commands and its deadline; return whether the stop has just ended."""
+    def _follow(self, stop: Stop, commands: list[Signal | Survey]) -> Job | None:
+        """Queue the stop's commands and its deadline; return its job if it has just ended."""
         self._outbox.command(*commands)
         if not stop.over:
             self._deadlines.set(stop, stop.due)
-            return False
-        if stop not in self._stops:
-            return False
-        self._deadlines.clear(stop)
-        del self._stops[stop]
-        self._outbox.changed(stop.job_id)
-        return True
+            return None
+        job = self._stops.pop(stop, None)
+        if job is not None:
+            self._deadlines.clear(stop)
+            self._outbox.changed(stop.job_id)
+        return job

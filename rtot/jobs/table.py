@@ -34,6 +34,7 @@ from rtot.jobs.job import (
     Usage,
     reason_of_exit,
 )
+from rtot.jobs.journal import Journal
 from rtot.jobs.leases import Leases
 from rtot.jobs.output import Output, Stream
 from rtot.jobs.queue import Queue, QueueFullError
@@ -72,6 +73,8 @@ class JobTable:
         self._retention = Retention(settings, archive)
         self._outbox = Outbox()
         self._endings = Endings(self._outbox)
+        self.journal = Journal()
+        """What the log is to tell, and counts."""
         self._timers = Timers()
         self.inputs = Inputs(self._outbox)
         """The stdins of running jobs."""
@@ -122,6 +125,7 @@ class JobTable:
         self.roster.add(job, key, fingerprint)
         self._outbox.changed(ANY_JOB)
         self._queue.add(job)
+        self.journal.accepted(job)
         return job
 
     def script_path(self, job: Job) -> str:
@@ -136,11 +140,13 @@ class JobTable:
         """Kill what is left of the job and forget it."""
         self._outbox.changed(job.id)
         self._outbox.changed(ANY_JOB)
+        self.journal.deleted(job)
         if job.state is State.COMPLETE:
             self.roster.remove(job)
             return
         self.roster.forget(job)
         self.leases.clear(job.id)
+        job.reason = job.reason or Reason.KILLED
         if job.state in UNSTARTED:
             self._transition(job, Event.CANCELLED, now)
         else:
@@ -208,6 +214,7 @@ class JobTable:
             self.inputs.open(job.id)
         self._timers.set_timeout(job)
         self._queue.started(job, now.monotonic)
+        self.journal.started(job)
         self._transition(job, Event.STARTED, now)
 
     def not_started(self, job: Job, failure: str, now: Now) -> None:
@@ -228,6 +235,7 @@ class JobTable:
         if job is None:
             return
         kept = job.output.append(stream, data, now.wall)
+        self.journal.output(stream, kept, len(data) - kept)
         if kept == len(data):
             self._disk_full = False
         elif not job.output.full and not self._disk_full:
@@ -266,8 +274,9 @@ class JobTable:
 
     def surveyed(self, stop: Stop, found: dict[int, str], now: Now) -> None:
         """A Survey was carried out."""
-        if self._endings.surveyed(stop, found, now.monotonic):
-            self._stopped(stop.job_id)
+        job = self._endings.surveyed(stop, found, now.monotonic)
+        if job is not None:
+            self._stopped(job, stop)
 
     def expire(self, now: Now) -> None:
         """Do what is due. Call it in every turn."""
@@ -282,8 +291,8 @@ class JobTable:
             leased = self.get(job_id)
             assert leased is not None
             self.kill(leased, now, Signals.SIGTERM, self._settings.grace)
-        for job_id in self._endings.expire(now.monotonic):
-            self._stopped(job_id)
+        for stopped, stop in self._endings.expire(now.monotonic):
+            self._stopped(stopped, stop)
 
     def retire(self, now: Now, watched: Container[int], unwatched: Iterable[int] = ()) -> None:
         """Forget jobs that are not to be kept, unless they are `watched`, and not `unwatched`."""
@@ -335,6 +344,7 @@ class JobTable:
         job.state = after
         self._outbox.changed(job.id)
         if SHOWN[after] != SHOWN[before] and self.roster.forgotten(job.id) is None:
+            self.journal.moved(before, after)
             self.changes.changed(job)
             self._outbox.changed(ANY_JOB)
         self._queue.moved(before, after)
@@ -358,6 +368,7 @@ class JobTable:
             job.reason = reason_of_exit(job)
         elif not job.start:
             job.failure = "killed before it was started"
+        self.journal.completed(job)
 
     def _finish(self, job: Job, now: Now) -> None:
         """Nothing more can happen to the job."""
@@ -368,14 +379,13 @@ class JobTable:
             job.output.remove()
 
     def _stop(self, job: Job, signal: Signals, grace: float | None, scope: Scope, now: Now) -> Stop:
-        assert job.pid is not None
-        stop = self._endings.begin(job.id, job.pid, signal, grace, scope, now.monotonic)
+        stop = self._endings.begin(job, signal, grace, scope, now.monotonic)
         if stop.kills:
             job.stop = stop
         return stop
 
-    def _stopped(self, job_id: int) -> None:
+    def _stopped(self, job: Job, stop: Stop) -> None:
         """A stop is over: close the outputs of a forgotten job, even if they are still held."""
-        job = self.roster.forgotten(job_id)
-        if job is not None and job.state is State.HELD:
-            self._outbox.command(CloseOutputs(job_id))
+        self.journal.stopped(job, stop)
+        if self.roster.forgotten(job.id) is not None and job.state is State.HELD:
+            self._outbox.command(CloseOutputs(job.id))

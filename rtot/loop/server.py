@@ -15,6 +15,7 @@ import time
 
 from rtot import __version__
 from rtot.api.handler import Handler
+from rtot.api.job_lines import job_line
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.jobs.job import Job
@@ -189,6 +190,9 @@ class Server:
         self._children.begin_turn()
         while commands := self._jobs.take_commands():
             self._children.carry_out(commands, now)
+        for entry in self._jobs.journal.take():
+            message, pairs = job_line(entry)
+            self._log.info(now, message, **pairs)
         self._clients.wake(self._jobs.take_changes(), now)
 
     def _keep(self) -> None:

@@ -37,13 +37,18 @@ def _escape_character(c: str) -> str:
     return c if c.isprintable() else c.encode("unicode_escape").decode()
 
 
-Pairs = Mapping[str, str | int | float]
+Value = str | int | float | tuple[str, ...]
+Pairs = Mapping[str, Value]
+# Of a value that is several texts, at most so many.
+_MOST_TEXTS = 20
 
 
 def text_line(now: Now, level: str, message: str, pairs: Pairs, most: int = _MOST_TEXT) -> bytes:
     """logfmt, like the original's text format; of each text at most so many characters."""
     line = f'time="{format_time(now.wall)}" level={level} msg="{escape(message, most)}"'
     for name, value in pairs.items():
+        if isinstance(value, tuple):
+            value = ",".join(value[:_MOST_TEXTS])
         text = f'"{escape(value, most)}"' if isinstance(value, str) else value
         line += f" {name}={text}"
     data = f"{line}\n".encode(errors="replace")
@@ -52,16 +57,22 @@ def text_line(now: Now, level: str, message: str, pairs: Pairs, most: int = _MOS
 
 def json_line(now: Now, level: str, message: str, pairs: Pairs, most: int = _MOST_TEXT) -> bytes:
     """One JSON object; of each text at most so many characters."""
-    more = "".join(
-        f',"{name}":{ascii_string(value[:most]) if isinstance(value, str) else value}'
-        for name, value in pairs.items()
-    )
+    more = "".join(f',"{name}":{_json_value(value, most)}' for name, value in pairs.items())
     text = ascii_string(escape(message, most))
     line = f'{{"time":"{format_time(now.wall)}","level":"{level}","msg":{text}{more}}}\n'
     # It is ASCII. A line that had to be cut would be no JSON.
     if len(line) > _ATOMIC:
         return json_line(now, level, message, pairs, most // 2)
     return line.encode()
+
+
+def _json_value(value: Value, most: int) -> str | int | float:
+    if isinstance(value, str):
+        return ascii_string(value[:most])
+    if isinstance(value, tuple):
+        each = most // max(1, min(len(value), _MOST_TEXTS))
+        return f"[{','.join(ascii_string(text[:each]) for text in value[:_MOST_TEXTS])}]"
+    return value
 
 
 def traceback_lines(failure: BaseException, now: Now, *, as_json: bool) -> bytes:
@@ -90,22 +101,20 @@ class Log:
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 
-    def info(self, now: Now, message: str, **pairs: str | int | float) -> None:
+    def info(self, now: Now, message: str, **pairs: Value) -> None:
         self._add(now, "info", message, **pairs)
 
-    def warning(self, now: Now, message: str, **pairs: str | int | float) -> None:
+    def warning(self, now: Now, message: str, **pairs: Value) -> None:
         self._add(now, "warning", message, **pairs)
 
-    def warn_rarely(self, now: Now, message: str, **pairs: str | int | float) -> None:
+    def warn_rarely(self, now: Now, message: str, **pairs: Value) -> None:
         """A warning that anybody can cause without a secret: a few, then one a second.
 
         The next one tells how many were withheld.
         """
         self._rarely(now, "warning", message, pairs)
 
-    def _rarely(
-        self, now: Now, level: str, message: str, pairs: dict[str, str | int | float]
-    ) -> None:
+    def _rarely(self, now: Now, level: str, message: str, pairs: dict[str, Value]) -> None:
         if not self._bucket.take(now.monotonic):
             self._withheld += 1
             return
@@ -123,27 +132,35 @@ class Log:
         status: int,
         sent: int,
         seconds: float,
+        by: str,
+        job: int | None,
+        id: str,
         anonymous: bool,
     ) -> None:
         """A request was answered with `sent` bytes after `seconds`. `target` may be shown.
 
-        `anonymous`: no secret was needed.
+        `by`: who asked. `job`: the one that it was about. `id`: of the request. `anonymous`:
+        nobody has come with a secret.
         """
-        pairs: dict[str, str | int | float] = {
+        pairs: dict[str, Value] = {
+            "by": by,
             "peer": peer,
             "method": method,
             "target": target,
             "status": status,
             "bytes": sent,
             "seconds": round(seconds, 6),
+            "id": id,
         }
+        if job is not None:
+            pairs["job"] = job
         message = "authentication failed" if status in _FAILED else "request"
         if anonymous:
             self._rarely(now, "warning" if status in _FAILED else "info", message, pairs)
         else:
             self._add(now, "info", message, **pairs)
 
-    def _add(self, now: Now, level: str, message: str, **pairs: str | int | float) -> None:
+    def _add(self, now: Now, level: str, message: str, **pairs: Value) -> None:
         if len(self._lines) >= _MOST_PENDING:
             self._dropped += 1
             return

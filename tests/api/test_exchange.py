@@ -20,6 +20,7 @@ from rtot.jobs.table import JobTable
 from tests.tables import drawn
 from tests.world import CREDENTIALS, PEER, MemoryDisk, PaperProcesses, at, request
 
+ID = f"{at(0).wall // 1000:x}"
 TABLE = drawn(
     """
               BODY_NEEDED   WAIT_BEGUN UPLOAD_BEGUN ANSWERED      BEGUN      SENT LOST
@@ -91,7 +92,7 @@ def test_an_answer_is_decided_first_and_begun_later() -> None:
     output = line.send(exchange)
     assert output.startswith(b"HTTP/1.1 400 ")
     assert exchange.state is State.RESPONDING
-    record = Record("GET", "/jobs?...", 400, len(output), 1.0, False)
+    record = Record("GET", "/jobs?...", 400, len(output), 1.0, "-", None, f"{ID}-1", False)
     assert exchange.complete(at(2)) == record
     assert exchange.state is State.OVER
 
@@ -117,7 +118,9 @@ def test_what_is_no_request_has_an_exchange_for_its_answer() -> None:
     assert exchange.state is State.AWAITING_KEEP
     exchange.advance(at(1))
     output = line.send(exchange)
-    assert exchange.complete(at(2)) == Record("-", "-", 400, len(output), 1.0, True)
+    assert exchange.complete(at(2)) == Record(
+        "-", "-", 400, len(output), 1.0, "-", None, f"{ID}-1", True
+    )
 
 
 def test_a_body_is_read_before_it_is_answered() -> None:
@@ -421,3 +424,58 @@ def test_no_heartbeat_at_all() -> None:
     exchange = line.ask(request("GET", "/jobs/0/events?follow"))
     line.send(exchange)
     assert exchange.deadline == math.inf
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (b"abc-1.2~x", True),
+        (b"x" * 64, True),
+        (b"x" * 65, False),
+        (b"a b", False),
+        (b'a"b', False),
+        (b"a, b", False),
+        (b"\xe9", False),
+        (b"", False),
+    ],
+)
+def test_a_request_has_an_id(given: bytes, taken: bool) -> None:
+    line = Line()
+    whole = request("GET", "/nope").replace(b"\r\n\r\n", b"\r\nX-Request-Id: %b\r\n\r\n" % given)
+    exchange = line.ask(whole)
+    output = line.send(exchange)
+    expected = given.decode() if taken else f"{ID}-1"
+    assert f"\r\nX-Request-Id: {expected}\r\n".encode() in output
+    assert exchange.complete(at(2)).id == expected
+
+
+def test_ids_differ() -> None:
+    line = Line()
+    for number in (b"1", b"2"):
+        output = line.send(line.ask(request("GET", "/ping")))
+        assert b"\r\nX-Request-Id: %b-%b\r\n" % (ID.encode(), number) in output
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "job"),
+    [
+        ("POST", "/jobs", 1),
+        ("POST", "/jobs?wait=9", 1),
+        ("GET", "/jobs/0?fields=", 0),
+        ("GET", "/jobs/00/out", 0),
+        ("GET", "/jobs/5", 5),
+        ("DELETE", "/jobs/0", 0),
+        ("GET", "/jobs/x", None),
+        ("GET", "/jobs", None),
+        ("GET", "/ping", None),
+        ("PUT", "/jobs/0", None),
+    ],
+)
+def test_which_job_a_request_was_about(method: str, target: str, job: int | None) -> None:
+    line = Line()
+    line.run()
+    exchange = line.ask(request(method, target, b"echo" if method == "POST" else b""))
+    if exchange.deadline is not None:
+        exchange.expire(at(exchange.deadline))
+    line.send(exchange)
+    assert exchange.complete(at(99)).job == job

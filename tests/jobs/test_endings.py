@@ -2,13 +2,22 @@ from signal import Signals
 
 from rtot.jobs.commands import Outbox
 from rtot.jobs.endings import Endings
+from rtot.jobs.job import PLAIN, Job
+from rtot.jobs.output import Output
 from rtot.jobs.stop import Scope, Signal, Stop, Survey
+from tests.world import MemoryDisk
 
 TERM, KILL = Signals.SIGTERM, Signals.SIGKILL
 
 
+def make_job(job_id: int) -> Job:
+    job = Job(job_id, PLAIN, Output(MemoryDisk(), str(job_id), limit=1, memory=1), 0)
+    job.pid = 100 + job_id
+    return job
+
+
 def begin(endings: Endings, job_id: int = 0) -> Stop:
-    return endings.begin(job_id, 100 + job_id, TERM, 5.0, Scope.TREE, 0.0)
+    return endings.begin(make_job(job_id), TERM, 5.0, Scope.TREE, 0.0)
 
 
 def test_a_stop_from_its_beginning_to_its_end() -> None:
@@ -47,12 +56,12 @@ def test_several_of_one_job() -> None:
 
 def test_one_that_is_over_by_the_clock() -> None:
     endings = Endings(Outbox())
-    stop = endings.begin(7, 107, KILL, None, Scope.TREE, 0.0)
-    over: list[int] = []
+    stop = endings.begin(make_job(7), KILL, None, Scope.TREE, 0.0)
+    over: list[tuple[Job, Stop]] = []
     while not over:
         due = endings.next_deadline()
         assert due is not None
         over = endings.expire(due)
-    assert over == [7]
+    assert [(job.id, ended) for job, ended in over] == [(7, stop)]
     assert stop.over
     assert not endings

@@ -28,6 +28,23 @@ def test_json() -> None:
     }
 
 
+def test_several_texts_in_one() -> None:
+    pairs = {"labels": ("a", 'b"', "c\nd"), "none": ()}
+    line = text_line(at(0), "info", "x", pairs).decode()
+    assert line.endswith(' labels="a,b\\",c\\nd" none=""\n')
+    told = json.loads(json_line(at(0), "info", "x", pairs))
+    assert (told["labels"], told["none"]) == (["a", 'b"', "c\nd"], [])
+
+
+@given(st.lists(st.text(max_size=300), max_size=40))
+def test_many_texts_are_cut_too(texts: list[str]) -> None:
+    pairs = {"a": tuple(texts), "b": tuple(texts)}
+    for data in (text_line(at(0), "info", "x", pairs), json_line(at(0), "info", "x", pairs)):
+        assert len(data) <= 4096
+        assert data.count(b"\n") == 1
+    assert len(json.loads(json_line(at(0), "info", "x", pairs))["a"]) == min(20, len(texts))
+
+
 @given(st.text(max_size=2000))
 @example("\u00e9" * 900)
 @example("\U0001f600" * 600)
@@ -89,16 +106,22 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     os.close(writer)
 
 
+def tell(log: Log, seconds: float, target: str, status: int, *, anonymous: bool) -> None:
+    by = "-" if anonymous else "alice"
+    peer = "192.0.2.1:5"
+    log.request(
+        *(at(seconds), peer, "GET", target, status, 10, 0.1234567891, by, None, "x-1", anonymous)
+    )
+
+
 def test_what_strangers_cause_is_told_now_and_then() -> None:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     log = Log(writer, as_json=True)
     for seconds in (0, 0.5, 10):
         for _ in range(100):
-            log.request(
-                at(seconds), "192.0.2.1:5", "GET", "/jobs?arg=...", 401, 10, 0.1, anonymous=True
-            )
-        log.request(at(seconds), "192.0.2.1:5", "GET", "/jobs", 200, 10, 0.1, anonymous=False)
+            tell(log, seconds, "/jobs?arg=...", 401, anonymous=True)
+        tell(log, seconds, "/jobs", 200, anonymous=False)
     log.warn_rarely(at(11), "no TLS", peer="192.0.2.1:5")
     log.flush(at(11))
     lines = [json.loads(line) for line in read_all(reader).splitlines()]
@@ -133,7 +156,7 @@ def test_which_failures_count_as_failed_authentication() -> None:
     reader, writer = os.pipe()
     log = Log(writer, as_json=True)
     for status in (200, 401, 403, 429, 430):
-        log.request(at(0), "unix", "GET", "/", status, 0, 0.1234567891, anonymous=status != 200)
+        tell(log, 0, "/", status, anonymous=status != 200)
     log.flush(at(0))
     lines = [json.loads(line) for line in read_all(reader).splitlines()]
     assert [(line["status"], line["msg"], line["level"]) for line in lines] == [
