@@ -34,6 +34,8 @@ PROGRAMS = {
     "nginx": "nginx-light",
     "node": "nodejs",
     "prlimit": "util-linux",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "setpriv": "util-linux",
     "strace": "strace",
     "systemd-analyze": "systemd",
@@ -41,7 +43,7 @@ PROGRAMS = {
     "wget": "wget",
     "wrk": "wrk",
 }
-_IS_TARGET = re.compile(r"/(jobs|ping|nope)\b")
+_IS_TARGET = re.compile(r"/(jobs|ping|nope|metrics|openapi.json)\b")
 
 
 def needs(program: str) -> pytest.MarkDecorator:

@@ -11,6 +11,7 @@ from rtot.http.messages import Request, Response
 from rtot.http.query import Query
 from rtot.jobs.leases import Lease
 from rtot.jobs.table import JobTable
+from rtot.metrics import Source
 
 # RFC 4918, 11.4: the request was fine, and what it asked for failed. Nobody sends it again for
 # that, as curl does after a 5xx, 408 or 429.
@@ -23,6 +24,7 @@ class Ask(NamedTuple):
 
     `word` is the path segment that matched `{…}` in the route's path. `started` is when the
     server started. `peer` is `address:port` or `unix`. `credential` is None where none is needed.
+    `sources`: who counts what for /metrics.
     """
 
     request: Request
@@ -34,6 +36,7 @@ class Ask(NamedTuple):
     now: Now
     peer: str
     credential: Credential | None
+    sources: tuple[Source, ...]
 
     @property
     def by(self) -> str | None:

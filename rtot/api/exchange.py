@@ -125,6 +125,7 @@ class Exchange:
         "_request",
         "_since",
         "_state",
+        "_whole_at",
         "id",
         "sent",
     )
@@ -143,6 +144,10 @@ class Exchange:
         self._peer = peer
         self._request = request
         self._since = now.monotonic
+        # When all of the request was there. None if that does not tell how long it took us: what
+        # is uploaded, waited for or followed takes as long as others like. It is no state, since
+        # it has to do with no transition but is told of at the end.
+        self._whole_at: float | None = now.monotonic
         self._state = State.ASKED
         self._handled: Handled | None = None
         self.id = handler.request_id(request)
@@ -251,6 +256,8 @@ class Exchange:
             response = mark(self._data.response, self._request, allowed)
             headers = (*response.headers, ("X-Request-Id", self.id))
             self._http.respond(response._replace(headers=headers), now)
+            if self._http.topic is not None:
+                self._whole_at = None
             self._move(Event.BEGUN, self._data, now)
 
     def complete(self, now: Now) -> Record:
@@ -306,16 +313,19 @@ class Exchange:
                 self._read_body(answer, now)
             case Upload():
                 feed = _Feed(answer)
+                self._whole_at = None
                 self._move(Event.UPLOAD_BEGUN, feed, now)
                 self._http.stream_body(now)
                 self._feed(feed, now)
             case wait:
+                self._whole_at = None
                 self._move(Event.WAIT_BEGUN, wait, now)
 
     def _read_body(self, needed: NeedBody, now: Now) -> None:
         request = self._http.next_request(now)
         if request is not None:
             assert request.body is not None
+            self._whole_at = now.monotonic
             self._take(self._handler.go_on(needed, request.body, now), now)
         else:
             self._take_refusal(now)
@@ -355,7 +365,11 @@ class Exchange:
             self._take(upload_refused(job_id, feed.count), now)
 
     def _record(self, now: Now) -> Record:
+        """Count the answer, and make what the log is to tell."""
         request = self._request
+        route = None if self._handled is None else self._handled.route
+        seconds = None if self._whole_at is None else now.monotonic - self._whole_at
+        self._handler.traffic.answered(route, self._http.status, seconds)
         return Record(
             "-" if request is None else request.method,
             "-" if request is None else redact(request.target),

@@ -12,6 +12,7 @@ from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError
 from rtot.api.auth import Authenticator, Denial
 from rtot.api.origins import judge
 from rtot.api.routes import Body, Route, find
+from rtot.api.traffic import Traffic
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.credentials import Credential, Role
@@ -19,6 +20,7 @@ from rtot.http.errors import RETRY, error
 from rtot.http.messages import Request, Response
 from rtot.http.query import BadParameterError, Query
 from rtot.jobs.table import JobTable
+from rtot.metrics import Source
 
 _UNUSED_BODY = 64 * 1024
 # RFC 9110, 9.3, and RFC 5789: without a route for one the answer is 405. All others are 501.
@@ -43,12 +45,20 @@ class Handled(NamedTuple):
 
 
 class Handler:
-    """Answers requests. It remembers how many there were, and nothing else of them."""
+    """Answers requests. It counts them, and remembers nothing else of them."""
 
     def __init__(
-        self, settings: Settings, authenticator: Authenticator, jobs: JobTable, started: Now
+        self,
+        settings: Settings,
+        authenticator: Authenticator,
+        jobs: JobTable,
+        started: Now,
+        sources: tuple[Source, ...] = (),
     ) -> None:
+        """`sources`: who counts what for /metrics, besides the jobs and the requests."""
         self.jobs = jobs
+        self.traffic = Traffic()
+        self._sources: tuple[Source, ...] = (jobs.journal, self.traffic, *sources)
         self.settings = settings
         self._authenticator = authenticator
         self._started = started
@@ -117,7 +127,16 @@ class Handler:
             if parameter.role > Role.READ and parameter in query:
                 _require_role(parameter.role, credential, parameter.name)
         ask = Ask(
-            request, word, query, self.jobs, self.settings, self._started, now, peer, credential
+            request,
+            word,
+            query,
+            self.jobs,
+            self.settings,
+            self._started,
+            now,
+            peer,
+            credential,
+            self._sources,
         )
         if request.body is None and route.body is Body.UNUSED:
             return NeedBody(_UNUSED_BODY, lambda _, now: route.call(ask._replace(now=now)))

@@ -61,10 +61,18 @@ class Body(Enum):
     """It is handed on as it comes."""
 
 
+# A malformed request, one of another site's page, one that is too slow, a Content-Encoding; a bug,
+# or no memory for the answer.
+_OF_ALL = (400, 403, 408, 413, 415, 500, 503)
+# A wrong secret, and too many of them.
+_OF_GUARDED = (401, 429)
+
+
 class Route(NamedTuple):
     """One method of one path. A segment `{…}` of the path stands for any word.
 
     HEAD is asked of the route for GET. `role`: who may ask; None for anybody, without a secret.
+    `own`: the statuses that it may answer with, besides those that every route has.
     """
 
     method: str
@@ -73,13 +81,21 @@ class Route(NamedTuple):
     call: Callable[[Ask], Answer]
     parameters: tuple[Parameter[Any], ...] = ()
     body: Body = Body.UNUSED
+    own: tuple[int, ...] = (200,)
+
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """Every status that it may answer with."""
+        return tuple(sorted({*self.own, *_OF_ALL, *(_OF_GUARDED if self.role else ())}))
 
 
 _OF_OUTPUT = (OFFSET, TAIL, FOLLOW, FAIL, LEASE)
+_FROM_OUTPUT = (200, 206, 404, 416, 424)
 ROUTES = (
     Route("GET", "/", Role.READ, server.links),
-    Route("DELETE", "/", Role.ADMIN, control.end_server),
+    Route("DELETE", "/", Role.ADMIN, control.end_server, own=(204, 405)),
     Route("GET", "/ping", None, server.ping, body=Body.UNREAD),
+    Route("GET", "/metrics", Role.READ, server.metrics),
     Route(
         "GET",
         "/jobs",
@@ -102,6 +118,7 @@ ROUTES = (
             ORDER,
             LAST,
         ),
+        own=(200, 424),
     ),
     Route(
         "POST",
@@ -125,27 +142,61 @@ ROUTES = (
             LEASE,
         ),
         Body.SCRIPT,
+        (201, 204, 410, 422, 424, 507),
     ),
     Route(
-        "DELETE", "/jobs", Role.ADMIN, collection.delete_jobs, (STATE, FAILED, SELECTED_LABEL, BY)
+        "DELETE",
+        "/jobs",
+        Role.ADMIN,
+        collection.delete_jobs,
+        (STATE, FAILED, SELECTED_LABEL, BY),
+        own=(204,),
     ),
     Route(
-        "GET", "/jobs/{id}", Role.READ, reading.get_job, (FIELDS, TIMES, TAIL, WAIT, FAIL, LEASE)
+        "GET",
+        "/jobs/{id}",
+        Role.READ,
+        reading.get_job,
+        (FIELDS, TIMES, TAIL, WAIT, FAIL, LEASE),
+        own=(200, 202, 404, 424),
     ),
-    Route("DELETE", "/jobs/{id}", Role.RUN, control.delete_job, (TREE,)),
-    Route("GET", "/jobs/{id}/out", Role.READ, reading.get_out, _OF_OUTPUT),
-    Route("GET", "/jobs/{id}/err", Role.READ, reading.get_err, _OF_OUTPUT),
+    Route("DELETE", "/jobs/{id}", Role.RUN, control.delete_job, (TREE,), own=(204, 404)),
+    Route("GET", "/jobs/{id}/out", Role.READ, reading.get_out, _OF_OUTPUT, own=_FROM_OUTPUT),
+    Route("GET", "/jobs/{id}/err", Role.READ, reading.get_err, _OF_OUTPUT, own=_FROM_OUTPUT),
     Route(
         "GET",
         "/jobs/{id}/events",
         Role.READ,
         reading.get_events,
         (TAIL, FOLLOW, FAIL, LEASE, TIMES),
+        own=(200, 204, 404, 424),
     ),
-    Route("GET", "/jobs/{id}/processes", Role.READ, processes.list_processes),
-    Route("POST", "/jobs/{id}/in", Role.RUN, control.write_stdin, (CLOSE,), Body.STREAMED),
-    Route("POST", "/jobs/{id}/kill", Role.RUN, control.kill, (SIGNAL, GRACE, TREE)),
-    Route("POST", "/jobs/{id}/timeout", Role.RUN, control.set_timeout, (TIMEOUT_AFTER, TIMES)),
+    Route("GET", "/jobs/{id}/processes", Role.READ, processes.list_processes, own=(200, 404)),
+    Route(
+        "POST",
+        "/jobs/{id}/in",
+        Role.RUN,
+        control.write_stdin,
+        (CLOSE,),
+        Body.STREAMED,
+        (200, 404, 409),
+    ),
+    Route(
+        "POST",
+        "/jobs/{id}/kill",
+        Role.RUN,
+        control.kill,
+        (SIGNAL, GRACE, TREE),
+        own=(200, 404, 409),
+    ),
+    Route(
+        "POST",
+        "/jobs/{id}/timeout",
+        Role.RUN,
+        control.set_timeout,
+        (TIMEOUT_AFTER, TIMES),
+        own=(200, 404, 409),
+    ),
 )
 
 

@@ -1,6 +1,8 @@
-"""GET / and /ping: what the server itself has to tell."""
+"""GET of /, /ping and /metrics: what the server itself has to tell."""
 
 from rtot.api.answers import Answer, Ask, json
+from rtot.http.messages import Response
+from rtot.metrics import CONTENT_TYPE, render
 from rtot.text import format_duration, strings
 
 
@@ -18,3 +20,8 @@ def ping(ask: Ask) -> Answer:
     uptime = format_duration(int((ask.now.monotonic - ask.started.monotonic) * 1e9))
     text = f'{{"ping":[{{"message":"still here","uptime":"{uptime}"}}]}}\n'
     return json(200, text)
+
+
+def metrics(ask: Ask) -> Answer:
+    """All counts, for Prometheus. There is a fixed number of them, so the text is not large."""
+    return Response(200, (("Content-Type", CONTENT_TYPE),), b"".join(render(ask.sources)))

@@ -19,6 +19,7 @@ from rtot.jobs.table import JobTable
 from rtot.loop.reload import Reload
 from rtot.loop.server import Server, read_clock
 from rtot.loop.signals import Signals
+from rtot.loop.vitals import Vitals
 from rtot.system import listeners, processes
 from rtot.system.listeners import Listener, parse_address
 from rtot.system.log import Log, json_line, traceback_lines
@@ -26,6 +27,7 @@ from rtot.system.processes import Processes
 from rtot.system.secret_file import read_secrets
 from rtot.system.spool import Spool, remove_leftovers
 from rtot.system.systemd import Notifier
+from rtot.system.vitals import ProcessVitals
 from rtot.text import reason
 
 if TYPE_CHECKING:
@@ -109,16 +111,18 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
     authenticator = Authenticator(credentials)
     # Microseconds since the epoch: more than any server before this one has counted.
     jobs = JobTable(settings, spool, MemoryArchive(), started.wall // 1000)
+    vitals = Vitals()
     server = Server(
         settings,
         signals,
-        Handler(settings, authenticator, jobs, started),
+        Handler(settings, authenticator, jobs, started, (vitals, ProcessVitals())),
         jobs,
         Processes({**os.environ, **variables}, settings.first_reserved_descriptor),
         opened,
         log,
         Notifier(os.environ),
         Reload(authenticator, secret_file, tls),
+        vitals,
     )
     if made_up is not None:
         # Not by the log, which may be collected and kept.

@@ -10,6 +10,7 @@ import selectors
 from rtot.api.exchange import Record, next_exchange
 from rtot.api.exchange import State as Phase
 from rtot.api.handler import Handler
+from rtot.api.traffic import CONNECTIONS, TLS
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
@@ -17,6 +18,7 @@ from rtot.http.connection import HttpConnection, State
 from rtot.http.errors import RETRY, error
 from rtot.jobs.table import JobTable
 from rtot.loop.client import Client
+from rtot.loop.vitals import Vitals
 from rtot.loop.watchers import Watchers
 from rtot.system.listeners import Listener
 from rtot.system.log import Log
@@ -53,12 +55,14 @@ class Clients:
         jobs: JobTable,
         selector: selectors.BaseSelector,
         log: Log,
+        vitals: Vitals,
     ) -> None:
         self._settings = settings
         self._handler = handler
         self._jobs = jobs
         self._selector = selector
         self._log = log
+        self._vitals = vitals
         self._clients: set[Client] = set()
         # The idle clients, in the order in which they became idle.
         self._idle: dict[Client, None] = {}
@@ -92,8 +96,11 @@ class Clients:
                 return
             client = Client(*accepted, HttpConnection(self._settings, now))
             self._clients.add(client)
+            self._vitals.accepted += 1
+            self._vitals.connected += 1
             over = len(self._clients) - self._settings.max_connections
             if over > 0 and not self._evict(now):
+                self._handler.traffic.refused(CONNECTIONS)
                 if over > self._settings.max_refused:
                     self._drop(client, now)
                     continue
@@ -131,6 +138,7 @@ class Clients:
             self._active[client] = None
             return
         if client.socket.failure:
+            self._handler.traffic.refused(TLS)
             self._log.warn_rarely(now, "no TLS", peer=client.peer, error=client.socket.failure)
         if not data and (client.waits or client.socket.handshaking or client.http.unused):
             # There is no request, or nobody left to read its response.
@@ -345,6 +353,7 @@ class Clients:
         if client not in self._clients:
             return
         self._clients.discard(client)
+        self._vitals.connected -= 1
         self._idle.pop(client, None)
         self._active.pop(client, None)
         self._deadlines.clear(client)

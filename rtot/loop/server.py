@@ -26,6 +26,7 @@ from rtot.loop.clients import Clients
 from rtot.loop.reload import Reload
 from rtot.loop.run import Descriptor
 from rtot.loop.signals import Signals
+from rtot.loop.vitals import Vitals
 from rtot.system.listeners import Listener, close_listeners
 from rtot.system.log import Log
 from rtot.system.processes import Processes
@@ -55,6 +56,7 @@ class Server:
         log: Log,
         notifier: Notifier,
         reload: Reload,
+        vitals: Vitals,
     ) -> None:
         self._settings = settings
         self._signals = signals
@@ -63,9 +65,10 @@ class Server:
         self._log = log
         self._notifier = notifier
         self._reload = reload
+        self._vitals = vitals
         self._selector = selectors.DefaultSelector()
         self._children = Children(settings, jobs, processes, self._selector, log)
-        self._clients = Clients(settings, handler, jobs, self._selector, log)
+        self._clients = Clients(settings, handler, jobs, self._selector, log, vitals)
         self._listening = False
         self._listen_at: float | None = None
         self._status: int | None = None
@@ -99,6 +102,7 @@ class Server:
                 # Each phase handles its own errors. This is the last resort: the loop goes on.
                 self._log.bug(failure, now)
             self._log.flush(now)
+            self._vitals.turned(read_clock().monotonic - now.monotonic)
         self._signals.ignore()
         self._clients.close(now)
         close_listeners(self._listeners)

@@ -104,6 +104,36 @@ def read_status(pid: int) -> ProcessStatus | None:
     )
 
 
+class OwnUsage(NamedTuple):
+    """This process: processor seconds, bytes, and when it was started after the boot (s)."""
+
+    cpu: float
+    started: float
+    virtual: int
+    resident: int
+
+
+def read_usage() -> OwnUsage:
+    """What this process has used. Raises OSError."""
+    stat = _slurp("/proc/self/stat")
+    columns = stat[stat.rindex(")") + 2 :].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    return OwnUsage(
+        cpu=(int(columns[11]) + int(columns[12])) / ticks,
+        started=int(columns[19]) / ticks,
+        virtual=int(columns[20]),
+        resident=int(columns[21]) * os.sysconf("SC_PAGE_SIZE"),
+    )
+
+
+def boot_time() -> int:
+    """When the machine was booted, in seconds since the epoch. Raises OSError."""
+    for line in _slurp("/proc/stat").splitlines():
+        if line.startswith("btime "):
+            return int(line.split()[1])
+    raise OSError("/proc/stat has no btime")
+
+
 def _slurp(path: str, limit: int | None = None) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

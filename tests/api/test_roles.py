@@ -54,6 +54,7 @@ TABLE = """
 GET    /                     read
 DELETE /                     admin
 GET    /ping                 -
+GET    /metrics              read
 GET    /jobs                 read
 POST   /jobs                 run
 DELETE /jobs                 admin

@@ -19,6 +19,7 @@ from rtot.jobs.output import Stream
 from rtot.jobs.table import JobTable
 from rtot.loop.client import Client
 from rtot.loop.clients import Clients
+from rtot.loop.vitals import Vitals
 from rtot.system.listeners import Address, Listener, listen
 from rtot.system.log import Log
 from tests.world import MemoryDisk, PaperHandler, PaperProcesses, at, request
@@ -36,7 +37,10 @@ class Loop:
         self.log_path = directory / "log"
         self.log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT, 0o600)
         self.log = Log(self.log_fd, as_json=False)
-        self.clients = Clients(self.settings, self.handler, self.jobs, self.selector, self.log)
+        self.vitals = Vitals()
+        self.clients = Clients(
+            *(self.settings, self.handler, self.jobs, self.selector, self.log, self.vitals)
+        )
         (self.listener,) = listen(Address(path=str(directory / "socket")), 0o600)
         self.selector.register(self.listener.sock, selectors.EVENT_READ, self.listener)
         self.now = at(1)

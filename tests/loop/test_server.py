@@ -19,6 +19,7 @@ from rtot.jobs.table import JobTable
 from rtot.loop.reload import Reload
 from rtot.loop.server import Server
 from rtot.loop.signals import Signals
+from rtot.loop.vitals import Vitals
 from rtot.system.listeners import Address, listen
 from rtot.system.log import Log
 from rtot.system.processes import Processes
@@ -64,6 +65,7 @@ class House:
             self.log,
             Notifier({}),
             Reload(self.authenticator, None, None),
+            Vitals(),
         )
 
     def turn(self, seconds: float) -> None:
