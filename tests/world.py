@@ -4,9 +4,10 @@ from signal import Signals
 
 from rtot.api.answers import Answer, NeedBody
 from rtot.api.auth import Authenticator
-from rtot.api.exchange import Exchange, Record, next_exchange
+from rtot.api.exchange import Exchange, next_exchange
 from rtot.api.exchange import State as Phase
 from rtot.api.handler import Handled, Handler
+from rtot.api.record import Record
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.credentials import Credentials, collect, parse_credential

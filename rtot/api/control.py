@@ -12,7 +12,6 @@ from rtot.clock import Now
 from rtot.config import Settings
 from rtot.http.errors import error
 from rtot.http.messages import Response
-from rtot.http.query import BadParameterError
 from rtot.jobs.job import Job, State
 from rtot.jobs.table import JobTable
 
@@ -45,11 +44,8 @@ def kill(ask: Ask) -> Answer:
 
 def set_timeout(ask: Ask) -> Answer:
     """Let the job end some time after its start."""
-    after = ask.query.get(TIMEOUT_AFTER)
-    if after is None:
-        raise BadParameterError("after", "is missing")
     job = _unfinished(ask)
-    ask.jobs.set_timeout(job, after, ask.now)
+    ask.jobs.set_timeout(job, ask.query.require(TIMEOUT_AFTER), ask.now)
     view = View((*DEFAULT_FIELDS, "timeout"), ask.query.get(TIMES) == "unix")
     return show_job(200, job, view, (), ask.jobs)
 

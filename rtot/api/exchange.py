@@ -8,15 +8,12 @@ An answer is decided first and begun later, by `begin`. In between, changes can 
 """
 
 from enum import Enum, auto
-from typing import NamedTuple
 
 from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
 from rtot.api.control import end_lease, upload_refused, uploaded
 from rtot.api.handler import Handled, Handler
-from rtot.api.job_lines import NOBODY
 from rtot.api.origins import mark
-from rtot.api.reading import job_number
-from rtot.api.routes import redact
+from rtot.api.record import Record, job_of, make_record
 from rtot.api.streams import EventsBody
 from rtot.clock import Now
 from rtot.credentials import Credential
@@ -77,23 +74,6 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 }
 for _state in frozenset(State) - {State.OVER}:
     TRANSITIONS[_state][Event.LOST] = State.OVER
-
-
-class Record(NamedTuple):
-    """What the log tells of an answer: `seconds` since it was asked, `sent` in bytes.
-
-    `by`: who asked. `job`: the one that it was about. `id`: of the request.
-    """
-
-    method: str
-    target: str
-    status: int
-    sent: int
-    seconds: float
-    by: str
-    job: int | None
-    id: str
-    anonymous: bool
 
 
 class _Feed:
@@ -366,32 +346,18 @@ class Exchange:
 
     def _record(self, now: Now) -> Record:
         """Count the answer, and make what the log is to tell."""
-        request = self._request
-        route = None if self._handled is None else self._handled.route
+        handled = self._handled or _UNHANDLED
+        status = self._http.status
         seconds = None if self._whole_at is None else now.monotonic - self._whole_at
-        self._handler.traffic.answered(route, self._http.status, seconds)
-        return Record(
-            "-" if request is None else request.method,
-            "-" if request is None else redact(request.target),
-            self._http.status,
-            self.sent,
-            now.monotonic - self._since,
-            NOBODY if self.credential is None else self.credential.name or NOBODY,
-            self._job(),
-            self.id,
-            self.credential is None,
-        )
+        self._handler.traffic.answered(handled.route, status, seconds)
+        assert isinstance(self._data, Reply)
+        job = job_of(self._data.response, handled)
+        took = now.monotonic - self._since
+        return make_record(self._request, handled, status, self.sent, took, job, self.id)
 
-    def _job(self) -> int | None:
-        """The job that the request was about: the answer's, or the one in the path."""
-        reply, handled = self._data, self._handled
-        assert isinstance(reply, Reply)
-        for name, value in reply.response.headers:
-            if name == "Location":
-                return int(value.rpartition("/")[2])
-        if handled is None or handled.route is None or not handled.word:
-            return None
-        return job_number(handled.word)
+
+# The connection has refused the request.
+_UNHANDLED = Handled(Response(0))
 
 
 def _lease(data: _Data) -> Lease | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError
 from rtot.api.auth import Authenticator, Denial
 from rtot.api.origins import judge
-from rtot.api.routes import Body, Route, find
+from rtot.api.routes import Body, Route, find, is_offered
 from rtot.api.traffic import Traffic
 from rtot.clock import Now
 from rtot.config import Settings
@@ -23,9 +23,9 @@ from rtot.jobs.table import JobTable
 from rtot.metrics import Source
 
 _UNUSED_BODY = 64 * 1024
-# RFC 9110, 9.3, and RFC 5789: without a route for one the answer is 405. All others are 501.
+# RFC 9110, 9.3, RFC 5789 and QUERY: without a route for one the answer is 405. All others are 501.
 _METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
 # A token (RFC 9110, 5.6.2).
 _REQUEST_ID = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"
@@ -81,7 +81,8 @@ class Handler:
             credential = judged
         route = place.routes.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
-            return Handled(_no_route(request.path, place.routes), credential)
+            offered = [r.method for r in place.routes.values() if is_offered(r, self.settings)]
+            return Handled(_no_route(request.path, offered), credential)
         answer: Answer
         try:
             answer = self._answer(request, route, word, credential, peer, now)
@@ -179,10 +180,10 @@ def _refused(refusal: RefusalError | BadParameterError) -> Response:
     return error(400, "invalid parameter", str(refusal))
 
 
-def _no_route(path: str, routes: dict[str, Route]) -> Response:
-    if not routes:
+def _no_route(path: str, methods: list[str]) -> Response:
+    if not methods:
         return error(404, "not found", f"there is nothing at {path[:200]}")
-    allowed = ", ".join(sorted({*routes, *(["HEAD"] if "GET" in routes else [])}))
+    allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
     message = f"{path[:200]} takes {allowed}"
     if path.endswith("/") and path != "/":
         message += "; without the slash at its end it is something else"

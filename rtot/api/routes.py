@@ -44,6 +44,7 @@ from rtot.api.parameters import (
     UNTIL,
     WAIT,
 )
+from rtot.config import Settings
 from rtot.credentials import Role
 from rtot.http.query import Parameter
 
@@ -61,6 +62,8 @@ class Body(Enum):
     """It is handed on as it comes."""
 
 
+# What is answered before there is a route, if there will be one.
+UNROUTED = (400, 408, 413, 414, 417, 431, 500, 501, 503, 505)
 # A malformed request, one of another site's page, one that is too slow, a Content-Encoding; a bug,
 # or no memory for the answer.
 _OF_ALL = (400, 403, 408, 413, 415, 500, 503)
@@ -96,6 +99,7 @@ ROUTES = (
     Route("DELETE", "/", Role.ADMIN, control.end_server, own=(204, 405)),
     Route("GET", "/ping", None, server.ping, body=Body.UNREAD),
     Route("GET", "/metrics", Role.READ, server.metrics),
+    Route("GET", "/openapi.json", None, server.openapi, body=Body.UNREAD),
     Route(
         "GET",
         "/jobs",
@@ -198,6 +202,14 @@ ROUTES = (
         own=(200, 404, 409),
     ),
 )
+
+
+def is_offered(route: Route, settings: Settings) -> bool:
+    """Whether a server with these settings has the route."""
+    return settings.shutdown or route.call is not control.end_server
+
+
+PATHS = tuple(dict.fromkeys(route.path for route in ROUTES))
 
 
 class Place:

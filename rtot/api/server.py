@@ -1,14 +1,26 @@
-"""GET of /, /ping and /metrics: what the server itself has to tell."""
+"""GET of /, /ping, /metrics and /openapi.json: what the server itself has to tell."""
 
 from rtot.api.answers import Answer, Ask, json
+from rtot.http.errors import JSON_TYPE
 from rtot.http.messages import Response
 from rtot.metrics import CONTENT_TYPE, render
-from rtot.text import format_duration, strings
+from rtot.text import format_duration, string, strings
 
 
 def links(ask: Ask) -> Answer:
     """Where everything is, and which launchers there are."""
-    text = '{"links":{"jobs":"/jobs{?state}","jobs.by_id":"/jobs/{jobs.id}","ping":"/ping"}'
+    # The table of routes names this function.
+    from rtot.api.routes import PATHS
+
+    # These three are the original's.
+    found = {"jobs": "/jobs{?state}", "jobs.by_id": "/jobs/{jobs.id}", "ping": "/ping"}
+    for path in PATHS:
+        words = [word for word in path.split("/") if word and word != "{id}"]
+        name = ".".join(words).removesuffix(".json")
+        if words:
+            found.setdefault(name, path.replace("{id}", "{jobs.id}"))
+    pairs = ",".join(f"{string(name)}:{string(path)}" for name, path in found.items())
+    text = f'{{"links":{{{pairs}}}'
     if ask.settings.launchers:
         names = tuple(name for name, _ in ask.settings.launchers)
         text += f',"launchers":{strings(names)}'
@@ -25,3 +37,10 @@ def ping(ask: Ask) -> Answer:
 def metrics(ask: Ask) -> Answer:
     """All counts, for Prometheus. There is a fixed number of them, so the text is not large."""
     return Response(200, (("Content-Type", CONTENT_TYPE),), b"".join(render(ask.sources)))
+
+
+def openapi(ask: Ask) -> Answer:
+    """This API, described for programs."""
+    from rtot.api.openapi import document
+
+    return Response(200, (JSON_TYPE,), document(ask.settings))

@@ -6,12 +6,12 @@ no client can make new ones.
 
 from collections.abc import Iterator
 
-from rtot.api.routes import ROUTES, Route
+from rtot.api.routes import ROUTES, UNROUTED, Route
 from rtot.metrics import Family, Histogram, Sample, labelled
 
 _BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 # What can be said of a request whose route is not known.
-_UNROUTED = (400, 401, 403, 404, 405, 408, 413, 414, 417, 429, 431, 500, 501, 503, 505)
+_UNROUTED = (*UNROUTED, 401, 403, 404, 405, 429)
 _REFUSALS = {
     400: "malformed",
     401: "unauthorized",

@@ -5,7 +5,7 @@ would delete everything. So a route says what it takes, and all else is an error
 the parameter. Values are parsed before the route's function is called: what it gets is good.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from rtot.config import parse_duration
@@ -15,6 +15,13 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 _MOST = 1000
+_TRUE = ("", "1", "true", "yes")
+_FALSE = ("0", "false", "no")
+# What every program should send. More digits are taken too, up to a century.
+DURATION = (
+    r"[0-9]{1,9}(?:\.[0-9]{0,9})?|(?=[0-9])(?:[0-9]{1,4}d)?(?:[0-9]{1,5}h)?(?:[0-9]{1,6}m)?"
+    r"(?:[0-9]{1,8}(?:\.[0-9]{1,9})?s)?(?:[0-9]{1,8}ms)?"
+)
 
 
 class BadParameterError(ValueError):
@@ -26,26 +33,32 @@ class BadParameterError(ValueError):
 
 
 class Parameter(NamedTuple, Generic[T]):
-    """One parameter. `parse` makes its value of a text, or raises ValueError.
+    """One parameter: `about` says what it is for. `parse` makes its value of a text, or raises
+    ValueError.
 
     The error's text is the reason; without one it is that `wanted` is wanted, which says what
-    values there are. `shown`: whether the log may show them. `role`: who may give it.
+    values there are. `schema` says it to programs (JSON Schema), as exactly as it can.
+    `shown`: whether the log may show them. `role`: who may give it. `required`: whether there
+    has to be one.
     """
 
     name: str
+    about: str
     wanted: str
     parse: Callable[[str], T]
+    schema: Mapping[str, object]
     repeatable: bool = False
     shown: bool = True
     role: Role = Role.READ
+    required: bool = False
 
 
-def flag(name: str) -> Parameter[bool]:
+def flag(name: str, about: str) -> Parameter[bool]:
     """`?name` and `?name=1` are true, `?name=0` is false."""
-    return Parameter(name, "1 or 0", _parse_flag)
+    return Parameter(name, about, "1 or 0", _parse_flag, {"enum": [*_TRUE, *_FALSE]})
 
 
-def number(name: str, least: int = 0) -> Parameter[int]:
+def number(name: str, about: str, least: int = 0) -> Parameter[int]:
     """A decimal number of at most 18 digits."""
 
     def parse(text: str) -> int:
@@ -56,15 +69,17 @@ def number(name: str, least: int = 0) -> Parameter[int]:
             raise ValueError
         return value
 
-    return Parameter(name, f"at least {least}", parse)
+    schema = {"type": "integer", "minimum": least, "maximum": 10**18 - 1}
+    return Parameter(name, about, f"at least {least}", parse, schema)
 
 
-def duration(name: str) -> Parameter[float]:
+def duration(name: str, about: str, *, required: bool = False) -> Parameter[float]:
     """Seconds, as `parse_duration` understands them."""
-    return Parameter(name, "a duration, such as 90, 1.5s, 1h30m or 2d", parse_duration)
+    wanted = "a duration, such as 90, 1.5s, 1h30m or 2d"
+    return Parameter(name, about, wanted, parse_duration, pattern(DURATION), required=required)
 
 
-def choice(name: str, *values: str) -> Parameter[str]:
+def choice(name: str, about: str, *values: str) -> Parameter[str]:
     """One of a few words."""
 
     def parse(text: str) -> str:
@@ -72,7 +87,12 @@ def choice(name: str, *values: str) -> Parameter[str]:
             raise ValueError
         return text
 
-    return Parameter(name, " or ".join(values), parse)
+    return Parameter(name, about, " or ".join(values), parse, {"enum": list(values)})
+
+
+def pattern(*choices: str) -> Mapping[str, object]:
+    """The schema of a text that as a whole matches one of these regular expressions."""
+    return {"type": "string", "pattern": f"^(?:{'|'.join(choices)})$"}
 
 
 class Query:
@@ -85,6 +105,9 @@ class Query:
         self._values: dict[str, list[Any]] = {}
         if text:
             self._parse(text, {parameter.name: parameter for parameter in known})
+        for parameter in known:
+            if parameter.required and parameter.name not in self._values:
+                raise BadParameterError(parameter.name, "is missing")
 
     def _parse(self, text: str, known: dict[str, Parameter[Any]]) -> None:
         pairs = text.split("&", _MOST)
@@ -114,6 +137,11 @@ class Query:
         """Whether none of these parameters is given."""
         return names.isdisjoint(self._values)
 
+    def require(self, parameter: Parameter[T]) -> T:
+        """The value of a parameter that is required."""
+        value: T = self._values[parameter.name][0]
+        return value
+
     def all(self, parameter: Parameter[T]) -> tuple[T, ...]:
         """Every value of a parameter that may be repeated."""
         return tuple(self._values.get(parameter.name, ()))
@@ -129,9 +157,9 @@ class Query:
 
 
 def _parse_flag(text: str) -> bool:
-    if text in ("", "1", "true", "yes"):
+    if text in _TRUE:
         return True
-    if text in ("0", "false", "no"):
+    if text in _FALSE:
         return False
     raise ValueError
 

@@ -7,9 +7,10 @@ sockets, and for what, it is to look.
 
 import selectors
 
-from rtot.api.exchange import Record, next_exchange
 from rtot.api.exchange import State as Phase
+from rtot.api.exchange import next_exchange
 from rtot.api.handler import Handler
+from rtot.api.record import Record
 from rtot.api.traffic import CONNECTIONS, TLS
 from rtot.clock import Now
 from rtot.config import Settings

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from rtot.api.auth import Authenticator
-from rtot.api.exchange import TRANSITIONS, Event, Exchange, Record, State, next_exchange
+from rtot.api.exchange import TRANSITIONS, Event, Exchange, State, next_exchange
 from rtot.api.handler import Handler
+from rtot.api.record import Record
 from rtot.config import Settings
 from rtot.http import connection
 from rtot.http.connection import HttpConnection

@@ -55,6 +55,7 @@ GET    /                     read
 DELETE /                     admin
 GET    /ping                 -
 GET    /metrics              read
+GET    /openapi.json         -
 GET    /jobs                 read
 POST   /jobs                 run
 DELETE /jobs                 admin

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from rtot.http.query import BadParameterError, Parameter, Query, choice, duration, flag, number
 
-TEXT = Parameter("t", "a text", str)
-TEXTS = Parameter("ts", "texts", str, repeatable=True)
-FLAG = flag("f")
-NUMBER = number("n")
-COUNT = number("c", 1)
-DURATION = duration("d")
-CHOICE = choice("ch", "this", "that")
+TEXT = Parameter("t", "", "a text", str, {})
+TEXTS = Parameter("ts", "", "texts", str, {}, repeatable=True)
+FLAG = flag("f", "")
+NUMBER = number("n", "")
+COUNT = number("c", "", 1)
+DURATION = duration("d", "")
+CHOICE = choice("ch", "", "this", "that")
 KNOWN = (TEXT, TEXTS, FLAG, NUMBER, COUNT, DURATION, CHOICE)
 
 
