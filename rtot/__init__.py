@@ -3,7 +3,7 @@
 Packages. Each package has one concern. It may import the packages that its line names, and the
 modules next to this file, which all packages share:
 
-    (here)   clock, config, deadlines, storage, text, throttle
+    (here)   clock, config, credentials, deadlines, metrics, storage, text, throttle
     http     bytes into messages and back                   knows h11
     jobs     the job table: what is to be run, and what became of it
     api      what a request means                           imports http, jobs
@@ -40,13 +40,16 @@ What happens to `POST /jobs`:
 
     1  `Clients.receive` gives the bytes to the client's `HttpConnection`, and so to h11.
     3  `next_exchange` asks for a request: the gate judges its head, then h11 parses it.
-       `Handler.handle` checks the secret, finds the `Route` and parses its parameters;
-       `submission.submit` makes a `Draft` of them and answers `NeedBody`. When h11 has all of
-       the body, `Draft.accept` calls `JobTable.submit`: the script goes to the spool, the job
-       to the queue. The answer is decided. `take_job` chooses the job: STARTING.
+       `Handler.handle` finds the `Route`, checks the secret and its role, and parses the
+       parameters; `submission.submit` makes a `Draft` of them and answers `NeedBody`. When h11
+       has all of the body, `Draft.accept` calls `JobTable.submit`: the script goes to the spool,
+       the job to the queue. The answer is decided. `take_job` chooses the job: STARTING.
+    4  The job's line for the log is in the `Journal`, which has counted it too.
     6  `Exchange.begin` hands the response to h11, `ClientSocket.send` sends what it makes.
     7  `Children.start` opens pipes, spawns the process, reports `started`: RUNNING.
     Later turns: `exited` and `output_closed` complete the job; it goes to the archive.
+
+`POST /jobs?follow` does all of this, and then goes on as the next one, from its step 6 on.
 
 `GET /jobs/ID/out?follow`:
 
@@ -56,7 +59,11 @@ What happens to `POST /jobs`:
     1  In a later turn the job writes: `Children.read_output`, `JobTable.output_received`.
     4  The job has changed: `Clients.wake` marks those that watch it.
     6  The body is pulled again. At the end of the job it gives the trailer, and nobody
-       watches any more.
+       watches any more. `Exchange.complete` has `Traffic` count the answer, and gives the
+       `Record` of it for the log.
+
+With `lease`, the reply holds a `Lease`: the exchange takes it when it begins to wait or to
+respond, and releases it when the client is gone. Then `Leases` says when the job is to be ended.
 
 An upload, `POST /jobs/ID/in`:
 

@@ -377,7 +377,9 @@ def test_failed_authentications_are_logged_with_the_address(rtot: Rtot) -> None:
             assert s.recv(4096).startswith(b"HTTP/1.1 401 ")
     until(lambda: rtot.log.count("authentication failed") >= 10)
     assert rtot.log.count("authentication failed") < 20
-    assert re.search(r'"authentication failed" peer="127\.0\.0\.1:\d+" method="GET"', rtot.log)
+    assert re.search(
+        r'"authentication failed" by="-" peer="127\.0\.0\.1:\d+" method="GET"', rtot.log
+    )
     assert "guess" not in rtot.log
 
 

@@ -301,12 +301,15 @@ def test_the_console_script_is_the_module() -> None:
 
 
 def test_the_log_has_one_line_for_each_request_and_no_secret(rtot: Rtot) -> None:
-    rtot.curl("/jobs?label=%0Ax&env=A=precious&arg=precious", "-d", "echo precious")
+    script = "echo hi\necho precious"
+    rtot.curl("/jobs?label=%0Ax&env=A=precious&arg=precious", "--data-binary", script)
     rtot.curl("/nope", "-H", "X-A: precious")
     until(lambda: rtot.log.count('msg="request"') == 2)
-    lines = rtot.log.splitlines()
+    lines = [line for line in rtot.log.splitlines() if 'msg="job ' not in line]
     assert len(lines) == 3
     assert 'target="/jobs?label=%0Ax&env=...&arg=..." status=201' in lines[1]
+    # Of the script there is its title.
+    assert 'title="echo hi"' in rtot.log
     assert SECRET not in rtot.log
     assert "precious" not in rtot.log
 
