@@ -29,7 +29,7 @@ A turn of the loop (`loop.server`):
     7 start    spawn the job that was chosen; last, because that is slow
 
 Rules. One enum, one table of transitions and one function that assigns the state for each
-state machine: a connection (`http.connection`), an exchange (`api.exchange`), a job
+state machine: a connection (`http.connection_state`), an exchange (`api.exchange`), a job
 (`jobs.job`), its stdin (`jobs.stdin`), its end (`jobs.stop`). A transition that is not in its
 table is a bug, and raises. OSError is caught only by the function that made the call. A client's
 fault becomes a response; a bug of ours becomes a 500 and a traceback in the log. Work in a turn

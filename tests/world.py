@@ -11,7 +11,8 @@ from rtot.api.record import Record
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.credentials import Credentials, collect, parse_credential
-from rtot.http.connection import HttpConnection, State
+from rtot.http.connection import HttpConnection
+from rtot.http.connection_state import State
 from rtot.http.messages import Request
 from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.commands import (

@@ -17,7 +17,7 @@ from rtot.api.record import Record, job_of, make_record
 from rtot.api.streams import EventsBody
 from rtot.clock import Now
 from rtot.credentials import Credential
-from rtot.http import connection
+from rtot.http import connection_state
 from rtot.http.connection import HttpConnection
 from rtot.http.messages import Request, Response
 from rtot.jobs.leases import Lease
@@ -234,8 +234,7 @@ class Exchange:
             self._last_sent = now.monotonic
             allowed = self._handler.settings.allowed_origins
             response = mark(self._data.response, self._request, allowed)
-            headers = (*response.headers, ("X-Request-Id", self.id))
-            self._http.respond(response._replace(headers=headers), now)
+            self._http.respond(response, now, (("X-Request-Id", self.id),))
             if self._http.topic is not None:
                 self._whole_at = None
             self._move(Event.BEGUN, self._data, now)
@@ -318,7 +317,7 @@ class Exchange:
     def _feed(self, feed: _Feed, now: Now) -> None:
         """Move what has arrived into the job's stdin, as far as that has room."""
         http = self._http
-        if http.state is not connection.State.STREAMING:
+        if http.state is not connection_state.State.STREAMING:
             self._take_refusal(now)
             return
         jobs, job_id = self._handler.jobs, feed.upload.job_id

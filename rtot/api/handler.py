@@ -62,6 +62,8 @@ class Handler:
         self.settings = settings
         self._authenticator = authenticator
         self._started = started
+        # No other server has it, even if it was started in the same second.
+        self._prefix = f"{started.wall // 1000:x}-"
         self._count = 0
 
     def handle(self, request: Request, peer: str, now: Now) -> Handled:
@@ -96,8 +98,7 @@ class Handler:
         given = None if request is None else request.headers.get("x-request-id")
         if given is not None and re.fullmatch(_REQUEST_ID, given):
             return given
-        # No other server has it, even if it was started in the same second.
-        return f"{self._started.wall // 1000:x}-{self._count:x}"
+        return f"{self._prefix}{self._count:x}"
 
     def is_good(self, credential: Credential | None) -> bool:
         """Whether who came with it may still be here."""
@@ -124,9 +125,10 @@ class Handler:
         if refused is not None:
             return refused
         query = Query(request.query, route.parameters)
-        for parameter in route.parameters:
-            if parameter.role > Role.READ and parameter in query:
-                _require_role(parameter.role, credential, parameter.name)
+        if credential is not None and credential.role is Role.READ:
+            for parameter in route.parameters:
+                if parameter in query:
+                    _require_role(parameter.role, credential, parameter.name)
         ask = Ask(
             request,
             word,

@@ -10,94 +10,18 @@ The time is an argument.
 """
 
 from collections.abc import Callable
-from enum import Enum, auto
 
 import h11
 
 from rtot.clock import Now
 from rtot.config import Settings
+from rtot.http.connection_state import TRANSITIONS, Event, State
 from rtot.http.errors import RETRY, error
 from rtot.http.gate import RefusedError
 from rtot.http.incoming import RequestReader
-from rtot.http.messages import Request, Response, Topic
+from rtot.http.messages import Headers, Request, Response, Topic
 from rtot.http.outgoing import Piece, ResponseWriter
 from rtot.http.response_head import REASONS
-
-
-class State(Enum):
-    # Enum.__hash__ is Python code that hashes the name, and would run at every transition.
-    __hash__ = object.__hash__
-
-    FRESH = auto()
-    """Connected, and nothing received yet."""
-    IDLE = auto()
-    HEAD = auto()
-    """Part of a request's head has arrived."""
-    HANDED = auto()
-    """A request was returned by `next_request` and has no response yet."""
-    BODY = auto()
-    """Its body is being read whole."""
-    STREAMING = auto()
-    """Its body is being read piece by piece."""
-    REFUSED = auto()
-    """The request is bad, too slow or one too many, and `refusal` says so to the peer."""
-    RESPONDING = auto()
-    BREAKING = auto()
-    """A response under HTTP/1.0 broke off. Its end would look like the end of the body."""
-    LINGERING = auto()
-    """The last response was sent; what still arrives is read and discarded."""
-    CLOSED = auto()
-
-
-class Event(Enum):
-    __hash__ = object.__hash__
-
-    RECEIVED = auto()
-    HEAD_ENDED = auto()
-    BODY_WANTED = auto()
-    STREAM_WANTED = auto()
-    BODY_ENDED = auto()
-    REFUSED = auto()
-    ANSWERED = auto()
-    SENT = auto()
-    SENT_LAST = auto()
-    SENT_PART = auto()
-    CLOSED = auto()
-
-
-_BEGINNING = {
-    Event.RECEIVED: State.HEAD,
-    Event.HEAD_ENDED: State.HANDED,
-    Event.REFUSED: State.REFUSED,
-}
-# A transition that is not listed is a bug in the caller, and raises.
-TRANSITIONS: dict[State, dict[Event, State]] = {
-    State.FRESH: _BEGINNING,
-    State.IDLE: _BEGINNING,
-    State.HEAD: {Event.HEAD_ENDED: State.HANDED, Event.REFUSED: State.REFUSED},
-    State.HANDED: {
-        Event.BODY_WANTED: State.BODY,
-        Event.STREAM_WANTED: State.STREAMING,
-        Event.ANSWERED: State.RESPONDING,
-    },
-    State.BODY: {
-        Event.BODY_ENDED: State.HANDED,
-        Event.REFUSED: State.REFUSED,
-        Event.ANSWERED: State.RESPONDING,
-    },
-    State.STREAMING: {Event.REFUSED: State.REFUSED, Event.ANSWERED: State.RESPONDING},
-    State.REFUSED: {Event.ANSWERED: State.RESPONDING},
-    State.RESPONDING: {
-        Event.SENT: State.IDLE,
-        Event.SENT_LAST: State.LINGERING,
-        Event.SENT_PART: State.BREAKING,
-    },
-    State.BREAKING: {},
-    State.LINGERING: {},
-    State.CLOSED: {},
-}
-for _row in TRANSITIONS.values():
-    _row[Event.CLOSED] = State.CLOSED
 
 # How long the peer may take in each state. In the others nothing is expected of it.
 _PATIENCE: dict[State, Callable[[Settings], float]] = {
@@ -279,13 +203,21 @@ class HttpConnection:
         """
         self.deadline = None
 
-    def respond(self, response: Response, now: Now) -> None:
-        """Answer the request. If its body was not read to the end, close after that."""
+    def respond(self, response: Response, now: Now, unique: Headers = ()) -> None:
+        """Answer the request. If its body was not read to the end, close after that.
+
+        `unique`: more headers, that no other response has.
+        """
         if self._request is not None and not self._reader.body_ended:
             self._closing = True
         self._refusal = None
         self._writer.begin(
-            response, self._request, self._reader.conversation, now, last=self._closing
+            response,
+            self._request,
+            self._reader.conversation,
+            now,
+            last=self._closing,
+            unique=unique,
         )
         self._advance(Event.ANSWERED, now)
         self.status = response.status

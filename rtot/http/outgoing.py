@@ -61,11 +61,13 @@ class ResponseWriter:
         now: Now,
         *,
         last: bool,
+        unique: Headers = (),
     ) -> None:
         """Send the head, and as much of the body as there is now.
 
         A body that turns out to be short is sent with its length; one without a length is
         chunked, or under HTTP/1.0 ends with the connection. `last`: close the connection after it.
+        `unique`: headers that no other response has.
         """
         body = response.body
         self.yielded = self.broken = False
@@ -80,7 +82,9 @@ class ResponseWriter:
         trailers = "" if isinstance(body, bytes) or length is not None or old else body.trailers
         # Made before anything is sent, so that an invalid header can still become a 500.
         seconds = now.wall // 1_000_000_000
-        head = response_head(response.status, response.headers, length, trailers, last, seconds)
+        head = response_head(
+            response.status, response.headers, length, trailers, last, seconds, unique=unique
+        )
         self._h11 = connection
         self._body = None if isinstance(body, bytes) else body
         self._trailers = length is None and not old

@@ -38,6 +38,8 @@ REASONS = {
     507: "Insufficient Storage",
 }
 
+_REASONS = {status: text.encode() for status, text in REASONS.items()}
+
 # No page may run, frame or keep what a job wrote.
 _SAFETY = (
     ("X-Content-Type-Options", "nosniff"),
@@ -49,17 +51,33 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-# h11 takes 20 µs to make a response, and 1 µs to send it again to the next client that polls.
-@lru_cache(maxsize=64)
 def response_head(
-    status: int, headers: Headers, length: int | None, trailers: str, last: bool, seconds: int
+    status: int,
+    headers: Headers,
+    length: int | None,
+    trailers: str,
+    last: bool,
+    seconds: int,
+    *,
+    unique: Headers = (),
 ) -> h11.Response:
     """The head of a response (RFC 9112, 4), as told at `seconds` since the epoch.
 
     `length` is its body's, None where that is not known; `trailers` names the headers that may
-    come behind a body. `last`: no other one follows on this connection. Raises
-    h11.LocalProtocolError for a header that cannot be one.
+    come behind a body. `last`: no other one follows on this connection. `unique`: headers that no
+    other response has. Raises h11.LocalProtocolError for a header that cannot be one.
     """
+    lines = _encoded(status, headers, length, trailers, last, seconds)
+    more = [(name.encode(), value.encode()) for name, value in unique]
+    return h11.Response(status_code=status, headers=[*lines, *more], reason=_REASONS[status])
+
+
+# A third of what h11 takes for a head it spends on encoding texts that the next client that polls
+# gets again.
+@lru_cache(maxsize=64)
+def _encoded(
+    status: int, headers: Headers, length: int | None, trailers: str, last: bool, seconds: int
+) -> list[tuple[bytes, bytes]]:
     lines = [*headers, *_SAFETY, ("Date", http_date(seconds))]
     if status != 204 and length is not None:
         lines.append(("Content-Length", str(length)))
@@ -67,7 +85,10 @@ def response_head(
         lines.append(("Trailer", trailers))
     if last:
         lines.append(("Connection", "close"))
-    return h11.Response(status_code=status, headers=lines, reason=REASONS[status].encode())
+    try:
+        return [(name.encode("ascii"), value.encode("ascii")) for name, value in lines]
+    except UnicodeEncodeError as error:
+        raise h11.LocalProtocolError(str(error)) from error
 
 
 # Shared by all responses of one second.

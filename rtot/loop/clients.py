@@ -15,7 +15,8 @@ from rtot.api.traffic import CONNECTIONS, TLS
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.deadlines import Deadlines
-from rtot.http.connection import HttpConnection, State
+from rtot.http.connection import HttpConnection
+from rtot.http.connection_state import State
 from rtot.http.errors import RETRY, error
 from rtot.jobs.table import JobTable
 from rtot.loop.client import Client

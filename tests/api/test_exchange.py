@@ -9,7 +9,7 @@ from rtot.api.exchange import TRANSITIONS, Event, Exchange, State, next_exchange
 from rtot.api.handler import Handler
 from rtot.api.record import Record
 from rtot.config import Settings
-from rtot.http import connection
+from rtot.http import connection_state
 from rtot.http.connection import HttpConnection
 from rtot.http.errors import error
 from rtot.http.messages import Response
@@ -88,7 +88,7 @@ def test_an_answer_is_decided_first_and_begun_later() -> None:
     line = Line()
     exchange = line.ask(request("GET", "/jobs?bogus"))
     assert exchange.state is State.AWAITING_KEEP
-    assert line.http.state is connection.State.HANDED
+    assert line.http.state is connection_state.State.HANDED
     assert line.http.data_to_send(at(1)) == []
     output = line.send(exchange)
     assert output.startswith(b"HTTP/1.1 400 ")
@@ -207,7 +207,7 @@ def test_a_follower_waits_for_its_job_until_the_end_and_no_longer() -> None:
     assert (exchange.topics, exchange.waits) == ((0,), False)
     exchange.complete(at(3))
     assert exchange.topics == ()
-    assert line.http.state is connection.State.IDLE
+    assert line.http.state is connection_state.State.IDLE
 
 
 @pytest.mark.parametrize("target", ["/jobs/0/out?follow&lease", "/jobs?wait=5&lease"])

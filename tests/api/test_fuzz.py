@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rtot.api.routes import ROUTES
 from rtot.config import Settings
 from rtot.http import gate, incoming
-from rtot.http.connection import State
+from rtot.http.connection_state import State
 from tests.world import PaperServer, request
 
 SETTINGS = Settings(max_request_line=300, max_head=600, max_headers=12, max_body=200)

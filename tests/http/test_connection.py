@@ -5,7 +5,8 @@ import h11
 import pytest
 
 from rtot.config import Settings
-from rtot.http.connection import TRANSITIONS, Event, HttpConnection, State
+from rtot.http.connection import HttpConnection
+from rtot.http.connection_state import TRANSITIONS, Event, State
 from rtot.http.messages import BROKEN, THE_END, End, Request, Response
 from rtot.storage import FileSpan
 from tests.tables import drawn

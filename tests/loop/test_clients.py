@@ -11,7 +11,7 @@ import pytest
 from rtot.api.handler import Handled
 from rtot.clock import Now
 from rtot.config import Settings
-from rtot.http.connection import State
+from rtot.http.connection_state import State
 from rtot.http.messages import Request, Response
 from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.job import Job, Reason
