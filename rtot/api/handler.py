@@ -161,12 +161,10 @@ _WHOLE = frozenset({Body.UNUSED, Body.SCRIPT})
 
 
 def _denied(denial: Denial) -> Response:
-    match denial:
-        case Denial.BAD:
-            return Response(401, (TEXT_TYPE, _CHALLENGE), b"Not Authorized\n")
-        case Denial.LIMITED:
-            message = "this address has failed to authenticate too often: wait a second"
-            return error(429, "too many failures", message, RETRY)
+    if denial is Denial.BAD:
+        return Response(401, (TEXT_TYPE, _CHALLENGE), b"Not Authorized\n")
+    message = "this address has failed to authenticate too often: wait a second"
+    return error(429, "too many failures", message, RETRY)
 
 
 def _require_role(role: Role | None, credential: Credential | None, what: str) -> None:

@@ -22,7 +22,7 @@ def job_line(entry: Entry) -> tuple[str, Pairs]:
             return "job started", pairs | {"pid": job.pid or 0, "waited": waited}
         case Fact.COMPLETED:
             return "job complete", pairs | _nature(job) | _outcome(job, entry.kept)
-        case Fact.KILLED:
+        case _:
             assert entry.stop is not None
             return "job killed", pairs | _receipt(entry.stop)
 

@@ -263,8 +263,7 @@ def _parameter(parameter: Parameter[Any], settings: Settings) -> Schema:
     if allowed and example not in allowed:
         # Of a flag the first is empty.
         example = allowed[-1] if len(allowed) == 1 else allowed[1]
-    if example is not None:
-        described["example"] = example
+    described["example"] = example
     return described
 
 

@@ -480,3 +480,18 @@ def test_which_job_a_request_was_about(method: str, target: str, job: int | None
         exchange.expire(at(exchange.deadline))
     line.send(exchange)
     assert exchange.complete(at(99)).job == job
+
+
+def test_with_what_the_client_came() -> None:
+    line = Line()
+    exchange = line.ask(request("GET", "/jobs"))
+    (credential,) = CREDENTIALS.values()
+    assert exchange.credential == credential
+    assert line.handler.is_good(exchange.credential)
+    line = Line()
+    exchange = line.ask(request("GET", "/ping"))
+    assert exchange.credential is None
+    assert line.handler.is_good(None)
+    line.http.receive_data(request("GET", "/ping"), at(1))
+    fresh = Exchange(line.handler, line.http, PEER, None, at(1))
+    assert fresh.credential is None

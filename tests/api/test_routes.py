@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rtot.api.job_json import ALL_FIELDS
-from rtot.api.routes import ROUTES, Route, find, redact
+from rtot.api.routes import ROUTES, UNROUTED, Route, find, redact
 from rtot.jobs.job import SHOWN, Reason
 
 
@@ -87,3 +87,9 @@ def test_values_that_are_no_secret_are_told() -> None:
         "&wait=20"
     )
     assert redact(target) == target
+
+
+def test_the_reference_names_every_status() -> None:
+    reference = README.partition("## Reference")[2].partition("\n## ")[0]
+    statuses = {s for r in ROUTES for s in r.statuses} | set(UNROUTED)
+    assert {s for s in statuses if not re.search(rf"\b{s}\b", reference)} == set()

@@ -124,10 +124,11 @@ def test_trailers_are_announced_where_they_can_come() -> None:
         assert (b"\r\nTrailer: A\r\n" in head) == announced
 
 
-def test_a_header_of_several_lines_is_a_bug_and_sends_nothing() -> None:
+@pytest.mark.parametrize("value", ["b\r\nC: d", "\u00e9", "\udcff"])
+def test_a_header_that_cannot_be_one_is_a_bug_and_sends_nothing(value: str) -> None:
     conversation = h11.Connection(h11.SERVER)
     writer = ResponseWriter()
-    response = Response(200, (("A", "b\r\nC: d"),))
+    response = Response(200, (("A", value),))
     with pytest.raises(h11.LocalProtocolError):
         writer.begin(response, None, conversation, at(0), last=True)
     assert writer.pieces == []

@@ -201,6 +201,23 @@ def test_who_hangs_up_while_it_waits_ends_its_lease(loop: Loop) -> None:
     assert (job.over, job.reason, len(loop.clients)) == (True, Reason.KILLED, 0)
 
 
+def test_whose_secret_is_good_no_more_is_closed_on(loop: Loop) -> None:
+    run(loop)
+    before = loop.vitals.accepted, loop.vitals.connected
+    waiting, idle, open_to_all = loop.connect(), loop.connect(), loop.connect()
+    waiting.sendall(request("GET", "/jobs/0?wait=50"))
+    assert loop.ask(idle, request("GET", "/jobs")).startswith(b"HTTP/1.1 200 ")
+    loop.clients.revoke(loop.now)
+    assert (loop.vitals.accepted, loop.vitals.connected) == (before[0] + 3, before[1] + 3)
+    loop.handler._authenticator.credentials = {}
+    loop.clients.revoke(loop.now)
+    # Whoever asks nothing is judged at the next request.
+    assert loop.vitals.connected == len(loop.clients) == before[1] + 2
+    assert read(waiting) == b"<end>"
+    assert loop.ask(idle, request("GET", "/jobs")).startswith(b"HTTP/1.1 401 ")
+    assert loop.ask(open_to_all, request("GET", "/ping")).startswith(b"HTTP/1.1 200 ")
+
+
 def test_who_talks_on_while_it_waits_is_not_heard_for_ever(loop: Loop) -> None:
     run(loop)
     sock = loop.connect()
