@@ -19,6 +19,15 @@ FAILED = 424
 TEXT_TYPE = ("Content-Type", "text/plain; charset=utf-8")
 
 
+class Description(Protocol):
+    """What the server offers. `paths`: of all routes."""
+
+    paths: tuple[str, ...]
+
+    def document(self) -> bytes:
+        """The OpenAPI document, as JSON."""
+
+
 class Ask(NamedTuple):
     """A request that was accepted, with its parsed parameters.
 
@@ -37,6 +46,7 @@ class Ask(NamedTuple):
     peer: str
     credential: Credential | None
     sources: tuple[Source, ...]
+    description: Description
 
     @property
     def by(self) -> str | None:

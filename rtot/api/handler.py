@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError
 from rtot.api.auth import Authenticator, Denial
+from rtot.api.description import ApiDescription
 from rtot.api.origins import judge
 from rtot.api.routes import Body, Route, find, is_offered
 from rtot.api.traffic import Traffic
@@ -60,6 +61,7 @@ class Handler:
         self.traffic = Traffic()
         self._sources: tuple[Source, ...] = (jobs.journal, self.traffic, *sources)
         self.settings = settings
+        self._description = ApiDescription(settings)
         self._authenticator = authenticator
         self._started = started
         # No other server has it, even if it was started in the same second.
@@ -140,6 +142,7 @@ class Handler:
             peer,
             credential,
             self._sources,
+            self._description,
         )
         if request.body is None and route.body is Body.UNUSED:
             return NeedBody(_UNUSED_BODY, lambda _, now: route.call(ask._replace(now=now)))

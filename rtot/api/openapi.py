@@ -3,7 +3,6 @@
 Imported when somebody asks for it, as `schemas`.
 """
 
-from functools import lru_cache
 from json import dumps
 from typing import Any
 
@@ -148,7 +147,6 @@ _EXAMPLES = {
 }
 
 
-@lru_cache(maxsize=1)
 def document(settings: Settings) -> bytes:
     """The API of a server with these settings, as JSON."""
     paths: dict[str, Schema] = {}

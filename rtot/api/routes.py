@@ -209,9 +209,6 @@ def is_offered(route: Route, settings: Settings) -> bool:
     return settings.shutdown or route.call is not control.end_server
 
 
-PATHS = tuple(dict.fromkeys(route.path for route in ROUTES))
-
-
 class Place:
     """A node in the tree of paths: its routes by method, and its child nodes."""
 

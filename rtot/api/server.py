@@ -9,12 +9,9 @@ from rtot.text import format_duration, string, strings
 
 def links(ask: Ask) -> Answer:
     """Where everything is, and which launchers there are."""
-    # The table of routes names this function.
-    from rtot.api.routes import PATHS
-
     # These three are the original's.
     found = {"jobs": "/jobs{?state}", "jobs.by_id": "/jobs/{jobs.id}", "ping": "/ping"}
-    for path in PATHS:
+    for path in ask.description.paths:
         words = [word for word in path.split("/") if word and word != "{id}"]
         name = ".".join(words).removesuffix(".json")
         if words:
@@ -41,6 +38,4 @@ def metrics(ask: Ask) -> Answer:
 
 def openapi(ask: Ask) -> Answer:
     """This API, described for programs."""
-    from rtot.api.openapi import document
-
-    return Response(200, (JSON_TYPE,), document(ask.settings))
+    return Response(200, (JSON_TYPE,), ask.description.document())
