@@ -86,10 +86,11 @@ def parse_role(text: str) -> Role:
 
 
 def _digest_of(word: str) -> bytes:
-    if not word.startswith(_DIGEST):
+    # Also within a word: a line was appended to a file that did not end with a newline.
+    if re.search(r"(?i)(?:sha|md)-?[0-9]+:", word) is None:
         return digest(word.encode())
-    if not re.fullmatch("[0-9A-Fa-f]{64}", word[len(_DIGEST) :]):
-        raise ValueError("sha256: wants 64 hexadecimal digits")
+    if not re.fullmatch(f"{_DIGEST}[0-9A-Fa-f]{{64}}", word):
+        raise ValueError("of a digest, want sha256: and 64 hexadecimal digits")
     found = bytes.fromhex(word[len(_DIGEST) :])
     if found == digest(b""):
         # Every request without a secret would come with this one.

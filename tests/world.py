@@ -28,7 +28,7 @@ from rtot.jobs.commands import (
 from rtot.jobs.examination import ProcessStatus
 from rtot.jobs.job import Job, Usage
 from rtot.jobs.output import Stream
-from rtot.jobs.stop import Signal, Survey
+from rtot.jobs.stop import Cause, Signal, Survey, Why
 from rtot.jobs.table import JobTable
 from rtot.storage import FileSpan, StorageError
 
@@ -41,6 +41,8 @@ def secrets(*lines: str) -> Credentials:
 EPOCH = 1_700_000_000_000_000_000
 SECRET = b"sup"
 CREDENTIALS = secrets("sup")
+# Of a kill that nobody in particular wants.
+WHY = Why(Cause.KILL)
 PEER = "192.0.2.1:1234"
 USAGE = Usage(1000, 2000, 4096)
 

@@ -60,7 +60,7 @@ def list_jobs(ask: Ask) -> Answer:
 def delete_jobs(ask: Ask) -> Answer:
     """Kill and forget all jobs that match the query."""
     for job in iter_matching(ask.jobs, _selection(ask)):
-        ask.jobs.forget(job, ask.now)
+        ask.jobs.forget(job, ask.now, by=ask.by)
     return no_content()
 
 

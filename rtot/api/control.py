@@ -13,6 +13,7 @@ from rtot.config import Settings
 from rtot.http.errors import error
 from rtot.http.messages import Response
 from rtot.jobs.job import Job, State
+from rtot.jobs.stop import Cause, Why
 from rtot.jobs.table import JobTable
 
 # Signals that end a process in common use. After any other nobody expects a KILL.
@@ -34,7 +35,8 @@ def kill(ask: Ask) -> Answer:
     if job.state is State.COMPLETE:
         # One that is complete and held still has processes.
         raise RefusalError(_complete(job))
-    stop = ask.jobs.kill(job, ask.now, signal, grace, tree=ask.query.get(TREE, True))
+    tree = ask.query.get(TREE, True)
+    stop = ask.jobs.kill(job, ask.now, signal, grace, Why(Cause.KILL, ask.by), tree=tree)
     if stop is not None:
         return StopWait(stop, ask.now.monotonic + (grace or 0.0) + _STOPPED)
     if grace is None:
@@ -70,11 +72,13 @@ def upload_refused(job_id: int, count: int) -> Response:
     return error(409, "stdin is closed", f"job {job_id} has no open stdin ({count} bytes sent)")
 
 
-def end_lease(job_id: int, jobs: JobTable, settings: Settings, now: Now) -> None:
-    """The client that had a lease on the job went away."""
+def end_lease(
+    job_id: int, jobs: JobTable, settings: Settings, now: Now, by: str | None = None
+) -> None:
+    """The client of that name that had a lease on the job went away."""
     job = jobs.get(job_id)
     if job is not None and not job.over:
-        jobs.kill(job, now, Signals.SIGTERM, settings.grace)
+        jobs.kill(job, now, Signals.SIGTERM, settings.grace, Why(Cause.LEASE, by))
 
 
 def delete_job(ask: Ask) -> Answer:
@@ -82,7 +86,7 @@ def delete_job(ask: Ask) -> Answer:
     job = ask.jobs.get(parse_job_id(ask.word))
     if job is None:
         return json(404, '{"error":"no such job"}\n')
-    ask.jobs.forget(job, ask.now, tree=ask.query.get(TREE, True))
+    ask.jobs.forget(job, ask.now, tree=ask.query.get(TREE, True), by=ask.by)
     return no_content()
 
 

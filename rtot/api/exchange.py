@@ -15,6 +15,7 @@ from rtot.api.handler import Handled, Handler
 from rtot.api.origins import mark
 from rtot.api.record import Record, job_of, make_record
 from rtot.api.streams import EventsBody
+from rtot.api.traffic import LOST
 from rtot.clock import Now
 from rtot.credentials import Credential
 from rtot.http import connection_state
@@ -246,11 +247,11 @@ class Exchange:
         return record
 
     def lost(self, now: Now) -> Record | None:
-        """The client is gone: what the log is to tell of an answer that was begun.
+        """The client is gone, or sent away: what the log is to tell of a request that was judged.
 
         Its lease on a job is released.
         """
-        record = self._record(now) if self._state is State.RESPONDING else None
+        record = self._record(now) if self._data is not None else None
         self._move(Event.LOST, None, now)
         return record
 
@@ -278,7 +279,8 @@ class Exchange:
             # It has its answer, and the job runs on.
             jobs.leases.give_back(before.job_id)
         elif jobs.leases.release(before, now.monotonic):
-            end_lease(before.job_id, jobs, self._handler.settings, now)
+            by = None if self.credential is None else self.credential.name
+            end_lease(before.job_id, jobs, self._handler.settings, now, by)
 
     def _take(self, answer: Answer, now: Now) -> None:
         match answer:
@@ -346,11 +348,14 @@ class Exchange:
     def _record(self, now: Now) -> Record:
         """Count the answer, and make what the log is to tell."""
         handled = self._handled or _UNHANDLED
-        status = self._http.status
+        begun = self._state is State.RESPONDING
+        status = self._http.status if begun else LOST
         seconds = None if self._whole_at is None else now.monotonic - self._whole_at
         self._handler.traffic.answered(handled.route, status, seconds)
-        assert isinstance(self._data, Reply)
-        job = job_of(self._data.response, handled)
+        job = job_of(self._data.response if isinstance(self._data, Reply) else None, handled)
+        if job is None and handled.route is not None and handled.route.method == "POST":
+            # It waits for the one that it has submitted.
+            job = next(iter(self.topics), None)
         took = now.monotonic - self._since
         return make_record(self._request, handled, status, self.sent, took, job, self.id)
 

@@ -48,6 +48,8 @@ def _outcome(job: Job, kept: int) -> Pairs:
 
 def _receipt(stop: Stop) -> Pairs:
     return {
+        "cause": stop.why.cause.value,
+        "killed_by": stop.why.by or NOBODY,
         "signal": stop.signal.name,
         "signalled": _processes(stop.signalled),
         "escalated": _processes(stop.escalated),

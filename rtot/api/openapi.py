@@ -7,7 +7,6 @@ from json import dumps
 from typing import Any
 
 from rtot import __version__
-from rtot.api.parameters import LAUNCHER
 from rtot.api.routes import ROUTES, UNROUTED, Body, Route, is_offered
 from rtot.api.schemas import HEADERS, SCHEMAS, Schema, ref
 from rtot.config import Settings
@@ -141,6 +140,7 @@ _EXAMPLES = {
     "limit": 100,
     "last": 20,
     "follow": "1",
+    "launcher": "small",
     "offset": 0,
     "from": 0,
     "since": 0,
@@ -156,7 +156,7 @@ def document(settings: Settings) -> bytes:
         place = paths.setdefault(route.path, {})
         if "{id}" in route.path and not place:
             place["parameters"] = [_JOB_ID]
-        place[route.method.lower()] = _operation(route, settings)
+        place[route.method.lower()] = _operation(route)
     about = {
         "openapi": "3.1.0",
         "info": {
@@ -194,13 +194,9 @@ _JOB_ID: Schema = {
 }
 
 
-def _operation(route: Route, settings: Settings) -> Schema:
+def _operation(route: Route) -> Schema:
     name = route.call.__name__
-    parameters = [
-        _parameter(parameter, settings)
-        for parameter in route.parameters
-        if parameter is not LAUNCHER or settings.launchers
-    ]
+    parameters = [_parameter(parameter) for parameter in route.parameters]
     for header, about, schema, example in (_REQUEST_ID, *_HEADERS.get(name, ())):
         parameters.append(
             {
@@ -224,6 +220,8 @@ def _operation(route: Route, settings: Settings) -> Schema:
     }
     if route.role is None:
         operation["security"] = []
+    else:
+        operation["x-rtot-role"] = route.role.word
     if route.body is Body.SCRIPT:
         # What is empty or blank is refused.
         script = {"type": "string", "pattern": "[!-,.-~]"}
@@ -239,10 +237,8 @@ def _operation(route: Route, settings: Settings) -> Schema:
     return operation
 
 
-def _parameter(parameter: Parameter[Any], settings: Settings) -> Schema:
+def _parameter(parameter: Parameter[Any]) -> Schema:
     schema: Schema = dict(parameter.schema)
-    if parameter is LAUNCHER:
-        schema = {"enum": [name for name, _ in settings.launchers]}
     if parameter.repeatable:
         schema = {"type": "array", "items": schema}
     about = parameter.about

@@ -50,9 +50,9 @@ def make_record(
     )
 
 
-def job_of(response: Response, handled: Handled) -> int | None:
+def job_of(response: Response | None, handled: Handled) -> int | None:
     """The job that a request was about: the one that the answer names, or the path."""
-    for name, value in response.headers:
+    for name, value in () if response is None else response.headers:
         if name == "Location":
             return int(value.rpartition("/")[2])
     return job_number(handled.word) if handled.word else None

@@ -25,7 +25,7 @@ def links(ask: Ask) -> Answer:
 
 
 def ping(ask: Ask) -> Answer:
-    """Whether the server is there. `/ping` is the original's."""
+    """Whether the server is there, and for how long it has been."""
     uptime = format_duration(int((ask.now.monotonic - ask.started.monotonic) * 1e9))
     text = f'{{"ping":[{{"message":"still here","uptime":"{uptime}"}}]}}\n'
     return json(200, text)

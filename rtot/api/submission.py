@@ -57,7 +57,8 @@ _OPTIONS = frozenset(p.name for p in (ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, STDE
 
 
 def submit(ask: Ask) -> Answer:
-    """Judge the head of a submission; the rest is for its body."""
+    """Accept a job. The body is its script."""
+    # Of the head. The rest is for the body.
     options = parse_options(ask.query, ask.request.headers, ask.settings)
     wait, headers = asked_wait(ask)
     lease = ask.query.get(LEASE)

@@ -31,6 +31,10 @@ _Key = tuple[str, str]
 _NO_ROUTE = ("-", "-")
 # In place of a status.
 _OTHER = 0
+# The client went away, or was sent away, before there was an answer: nginx's number for that.
+LOST = 499
+# Who is not let in is not told of by route.
+_UNKNOWN = frozenset({401, 429})
 # Before there is a request.
 CONNECTIONS = "connections"
 TLS = "tls"
@@ -44,7 +48,7 @@ class Traffic:
 
     def __init__(self) -> None:
         # By method and path. A route itself would take long to hash.
-        self._counts = {_key(r): dict.fromkeys((*r.statuses, _OTHER), 0) for r in ROUTES}
+        self._counts = {_key(r): dict.fromkeys(_statuses(r), 0) for r in ROUTES}
         self._counts[_NO_ROUTE] = dict.fromkeys((*_UNROUTED, _OTHER), 0)
         self._seconds = {_key(route): Histogram(_BOUNDS) for route in ROUTES}
         self._refusals = dict.fromkeys(_KINDS, 0)
@@ -88,6 +92,10 @@ class Traffic:
             "Requests and connections that were turned away, by the kind of reason.",
             labelled("kind", self._refusals.items()),
         )
+
+
+def _statuses(route: Route) -> list[int]:
+    return [*(status for status in route.statuses if status not in _UNKNOWN), LOST, _OTHER]
 
 
 def _key(route: Route) -> _Key:

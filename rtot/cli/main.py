@@ -1,6 +1,7 @@
 """argv and environment into settings, settings into a server, its end into an exit status."""
 
 import contextlib
+import errno
 import os
 import resource
 import socket
@@ -87,8 +88,15 @@ def _make_secret(words: Sequence[str]) -> int:
         return _show(USAGE)
     secret = new_secret()
     line = line_for(secret, words)
-    _write(f"{secret}\n".encode())
-    return _show(line)
+    # Neither is of use without the other.
+    for fd, stream, text in ((2, sys.stderr, secret), (1, sys.stdout, line)):
+        try:
+            if stream is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            os.write(fd, f"{text}\n".encode())
+        except OSError as error:
+            raise SetupError(f"secret: cannot write it: {reason(error)}") from error
+    return 0
 
 
 def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:

@@ -23,6 +23,8 @@ def new_secret() -> str:
 
 def line_for(secret: str, words: Sequence[str]) -> str:
     """The line for the secret with that role and name. Raises UsageError."""
+    if not all(words) or len(words) > 2:
+        raise UsageError("secret: want [ROLE [NAME]], and none of them empty (rtot secret --help)")
     try:
         return line_of(parse_credential(" ".join([secret, *words])))
     except ValueError as error:

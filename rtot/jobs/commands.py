@@ -87,8 +87,8 @@ class Outbox:
     def command(self, *commands: Command) -> None:
         self._commands += commands
 
-    def changed(self, job_id: int) -> None:
-        self._changes.add(job_id)
+    def changed(self, *job_ids: int) -> None:
+        self._changes.update(job_ids)
 
     def take_commands(self) -> list[Command]:
         commands, self._commands = self._commands, []

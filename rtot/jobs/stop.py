@@ -10,6 +10,7 @@ at growing intervals, and only while a job is being ended.
 from dataclasses import dataclass
 from enum import Enum, auto
 from signal import Signals
+from typing import NamedTuple
 
 # Between KILL to the leader and KILL to all that is left.
 MOMENT = 0.2
@@ -25,6 +26,23 @@ class Scope(Enum):
     LEADER = auto()
     GROUP = auto()
     TREE = auto()
+
+
+class Cause(Enum):
+    """Why a job is ended."""
+
+    KILL = "kill"
+    DELETE = "delete"
+    TIMEOUT = "timeout"
+    LEASE = "lease"
+    SHUTDOWN = "shutdown"
+
+
+class Why(NamedTuple):
+    """Why a job is ended, and the name of whoever wants it."""
+
+    cause: Cause
+    by: str | None = None
 
 
 class Phase(Enum):
@@ -117,6 +135,7 @@ class Stop:
         "signal",
         "signalled",
         "surviving",
+        "why",
     )
 
     def __init__(
@@ -136,6 +155,8 @@ class Stop:
         self.pid = pid
         self.signal = signal
         self.scope = scope
+        self.why = Why(Cause.KILL)
+        """For the log."""
         self.signalled: dict[int, str] = {}
         self.escalated: dict[int, str] = {}
         self.surviving: dict[int, str] = {}

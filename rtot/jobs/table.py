@@ -42,7 +42,7 @@ from rtot.jobs.retention import Retention
 from rtot.jobs.roster import Roster
 from rtot.jobs.script import title_of
 from rtot.jobs.stdin import Inputs
-from rtot.jobs.stop import Scope, Stop
+from rtot.jobs.stop import Cause, Scope, Stop, Why
 from rtot.jobs.timers import Due, Timers
 from rtot.storage import Storage
 
@@ -136,10 +136,9 @@ class JobTable:
         """The job that was submitted under that key; as Keys.find."""
         return self.roster.by_key(key, fingerprint)
 
-    def forget(self, job: Job, now: Now, *, tree: bool = True) -> None:
-        """Kill what is left of the job and forget it."""
-        self._outbox.changed(job.id)
-        self._outbox.changed(ANY_JOB)
+    def forget(self, job: Job, now: Now, *, tree: bool = True, by: str | None = None) -> None:
+        """Kill what is left of the job and forget it, as somebody of that name wants."""
+        self._outbox.changed(job.id, ANY_JOB)
         self.journal.deleted(job)
         if job.state is State.COMPLETE:
             self.roster.remove(job)
@@ -150,11 +149,17 @@ class JobTable:
         if job.state in UNSTARTED:
             self._transition(job, Event.CANCELLED, now)
         else:
-            scope = Scope.TREE if tree else Scope.GROUP
-            self._stop(job, Signals.SIGTERM, self._settings.grace, scope, now)
+            self._end(job, Why(Cause.DELETE, by), now, Scope.TREE if tree else Scope.GROUP)
 
     def kill(
-        self, job: Job, now: Now, signal: Signals, grace: float | None, *, tree: bool = True
+        self,
+        job: Job,
+        now: Now,
+        signal: Signals,
+        grace: float | None,
+        why: Why,
+        *,
+        tree: bool = True,
     ) -> Stop | None:
         """End what is left of a job and keep its entry.
 
@@ -168,7 +173,7 @@ class JobTable:
             if grace is not None:
                 self._transition(job, Event.CANCELLED, now)
             return None
-        return self._stop(job, signal, grace, Scope.TREE if tree else Scope.GROUP, now)
+        return self._stop(job, signal, grace, why, now, Scope.TREE if tree else Scope.GROUP)
 
     def set_timeout(self, job: Job, timeout: float | None, now: Now) -> None:
         """Let the job end `timeout` seconds after its start; at once if that is past."""
@@ -183,13 +188,12 @@ class JobTable:
         self._closing = True
         self._outbox.changed(ANY_JOB)
         for job in self.roster.alive():
+            # A stop that is under way may only deliver a signal, or have more grace.
+            job.reason = job.reason or Reason.KILLED
             if job.state in UNSTARTED:
-                job.reason = Reason.KILLED
                 self._transition(job, Event.CANCELLED, now)
             else:
-                # A stop that is under way may only deliver a signal, or have more grace.
-                job.reason = job.reason or Reason.KILLED
-                self._stop(job, Signals.SIGTERM, self._settings.grace, Scope.TREE, now)
+                self._end(job, Why(Cause.SHUTDOWN), now)
 
     def cancel_grace(self, now: Now) -> None:
         """No more grace for anybody that is being ended."""
@@ -274,8 +278,7 @@ class JobTable:
 
     def surveyed(self, stop: Stop, found: dict[int, str], now: Now) -> None:
         """A Survey was carried out."""
-        job = self._endings.surveyed(stop, found, now.monotonic)
-        if job is not None:
+        if (job := self._endings.surveyed(stop, found, now.monotonic)) is not None:
             self._stopped(job, stop)
 
     def expire(self, now: Now) -> None:
@@ -286,11 +289,10 @@ class JobTable:
                 self._transition(job, Event.DRAIN_EXPIRED, now)
             else:
                 job.reason = job.reason or Reason.TIMEOUT
-                self._stop(job, Signals.SIGTERM, self._settings.grace, Scope.TREE, now)
+                self._end(job, Why(Cause.TIMEOUT), now)
         for job_id in self.leases.due(now.monotonic):
-            leased = self.get(job_id)
-            assert leased is not None
-            self.kill(leased, now, Signals.SIGTERM, self._settings.grace)
+            if (leased := self.get(job_id)) is not None:
+                self.kill(leased, now, Signals.SIGTERM, self._settings.grace, Why(Cause.LEASE))
         for stopped, stop in self._endings.expire(now.monotonic):
             self._stopped(stopped, stop)
 
@@ -378,8 +380,15 @@ class JobTable:
         if self.roster.finish(job, now.monotonic):
             job.output.remove()
 
-    def _stop(self, job: Job, signal: Signals, grace: float | None, scope: Scope, now: Now) -> Stop:
+    def _end(self, job: Job, why: Why, now: Now, scope: Scope = Scope.TREE) -> None:
+        """With TERM, and KILL after the grace that the operator gives."""
+        self._stop(job, Signals.SIGTERM, self._settings.grace, why, now, scope)
+
+    def _stop(
+        self, job: Job, signal: Signals, grace: float | None, why: Why, now: Now, scope: Scope
+    ) -> Stop:
         stop = self._endings.begin(job, signal, grace, scope, now.monotonic)
+        stop.why = why
         if stop.kills:
             job.stop = stop
         return stop

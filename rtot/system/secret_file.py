@@ -45,7 +45,7 @@ def read_secrets(path: str) -> Credentials:
     found = []
     for number, line in enumerate(data.decode("latin-1").split("\n"), 1):
         line = line.removesuffix("\r")
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
             found.append(parse_credential(line))

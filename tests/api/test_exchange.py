@@ -223,7 +223,10 @@ def test_a_lease_ends_with_its_client(target: str) -> None:
     job = line.jobs.get(0)
     assert job is not None
     record = exchange.lost(at(2))
-    assert (record is None) == target.startswith("/jobs?")
+    assert record is not None
+    # Whoever had no answer yet, or only part of it, is told of too.
+    expected = (499, 0) if target.startswith("/jobs?") else (200, 0)
+    assert (record.status, record.job) == expected
     line.processes.obey(at(2))
     assert line.processes.alive == {}
     assert exchange.state is State.OVER
@@ -234,7 +237,9 @@ def test_who_has_no_lease_leaves_the_job_alone() -> None:
     job = line.run()
     for target in ("/jobs/0?wait=9", "/jobs/0/kill?signal=CONT"):
         exchange = Line.ask(line, request("POST" if "kill" in target else "GET", target))
-        assert exchange.lost(at(2)) is None
+        record = exchange.lost(at(2))
+        assert record is not None
+        assert (record.status, record.sent, record.job) == (499, 0, 0)
         line.http = HttpConnection(line.settings, at(1))
     line.processes.obey(at(2))
     assert job.reason is not Reason.KILLED

@@ -4,7 +4,7 @@ from rtot.api.job_lines import job_line
 from rtot.jobs.job import Job, Options, Reason, State, Usage
 from rtot.jobs.journal import Entry, Fact
 from rtot.jobs.output import Output, Stream
-from rtot.jobs.stop import Scope, Stop
+from rtot.jobs.stop import Cause, Scope, Stop, Why
 from tests.world import EPOCH, MemoryDisk
 
 SECOND = 1_000_000_000
@@ -66,6 +66,7 @@ def test_complete_and_never_started() -> None:
 def test_killed() -> None:
     job = make_job()
     stop = Stop(7, 42, Signals.SIGTERM, 5.0, Scope.TREE, 0.0)
+    stop.why = Why(Cause.DELETE, "rudi")
     stop.signalled = {42: "sh", 43: "sl eep"}
     stop.escalated = {43: "sl eep"}
     assert job_line(Entry(Fact.KILLED, job, stop)) == (
@@ -73,6 +74,8 @@ def test_killed() -> None:
         {
             "by": "ada",
             "job": 7,
+            "cause": "delete",
+            "killed_by": "rudi",
             "signal": "SIGTERM",
             "signalled": ("42 sh", "43 sl eep"),
             "escalated": ("43 sl eep",),

@@ -101,7 +101,7 @@ def test_version(flag: str) -> None:
         (["--env==b"], "--env: '=b': want NAME=VALUE"),
         (["--env=RTOT_SECRET=x"], "--env: names that start with RTOT_ are rtot's own"),
         (["-s=a b"], "-s: a secret is printable ASCII without spaces"),
-        (["-s=sha256:a"], "-s: sha256: wants 64 hexadecimal digits"),
+        (["-s=sha256:a"], "-s: of a digest, want sha256: and 64 hexadecimal digits"),
         (["--socket-mode=9"], "--socket-mode: '9' is not a mode: want three octal digits"),
         (["-f", "xml"], "-f: 'xml' is neither text nor json"),
         (["--ttl=x"], "--ttl: 'x' is not a duration"),

@@ -25,7 +25,9 @@ def test_its_line(words: list[str], role: Role, name: str | None) -> None:
     assert parse_credential(line) == Credential(digest(b"hunter2"), role, name)
 
 
-@pytest.mark.parametrize("words", [["reed"], ["read", "a b"], ["read", "a", "b"], ["-x"]])
+@pytest.mark.parametrize(
+    "words", [["reed"], ["read", "a b"], ["read", "a", "b"], ["-x"], [""], ["read", ""]]
+)
 def test_mistakes(words: list[str]) -> None:
     with pytest.raises(UsageError, match="secret: "):
         line_for("hunter2", words)

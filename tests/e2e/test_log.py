@@ -112,3 +112,27 @@ def test_the_lines_of_the_readme(start: Start, tmp_path: Path) -> None:
         for row, text in zip(shown, expected, strict=True):
             assert text in row, done
         assert done.stderr == ""
+
+
+def test_who_ended_it_even_if_they_did_not_wait(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    path.touch(0o600)
+    path.write_text("sup run anna\nother run rudi\n")
+    rtot = start(f"--secret-file={path}", "-f", "json", "--grace=2", RTOT_SECRET="")
+    for target, cause in (
+        ("/jobs/{}/kill", "kill"),
+        ("/jobs/{}", "delete"),
+        ("/jobs/{}?wait=50&lease", "lease"),
+    ):
+        job_id = rtot.submit(b"trap '' TERM; echo; sleep 1000")
+        until(lambda n=job_id: rtot.json(f"/jobs/{n}")["jobs"][0]["state"] == "running")  # type: ignore[misc]
+        method = {"kill": "POST", "delete": "DELETE", "lease": "GET"}[cause]
+        url = rtot.url + target.format(job_id)
+        command = ["curl", "-sS", "-u", ":other", "-X", method, "-m", "1", url]
+        subprocess.run(command, capture_output=True)
+        until(lambda n=job_id: any(line["job"] == n for line in of(rtot, "job killed")))  # type: ignore[misc]
+        (killed,) = [line for line in of(rtot, "job killed") if line["job"] == job_id]
+        assert (killed["by"], killed["cause"], killed["killed_by"]) == ("anna", cause, "rudi")
+        if cause != "delete":
+            lost = [line for line in of(rtot, "request") if line["status"] == 499]
+            assert (lost[-1]["by"], lost[-1]["job"]) == ("rudi", job_id)

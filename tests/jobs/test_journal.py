@@ -11,7 +11,7 @@ from rtot.jobs.journal import Fact
 from rtot.jobs.output import Stream
 from rtot.jobs.table import JobTable
 from rtot.metrics import render
-from tests.world import MemoryDisk, PaperProcesses, at
+from tests.world import WHY, MemoryDisk, PaperProcesses, at
 
 SCRIPT = b"#!/bin/sh\n"
 
@@ -62,7 +62,7 @@ def test_a_kill_is_told_once_its_stop_is_over(told: Told) -> None:
     job = told.run()
     told.facts()
     told.world.obstinate = True
-    told.jobs.kill(job, at(4), Signals.SIGTERM, 5.0)
+    told.jobs.kill(job, at(4), Signals.SIGTERM, 5.0, WHY)
     told.world.obey(at(4))
     assert told.facts() == []
     for seconds in (9, 9.3, 9.4, 9.5, 9.6):
@@ -76,9 +76,9 @@ def test_a_kill_is_told_once_its_stop_is_over(told: Told) -> None:
 def test_of_two_kills_the_last_is_told(told: Told) -> None:
     job = told.run()
     told.facts()
-    told.jobs.kill(job, at(4), Signals.SIGTERM, 5.0)
-    told.jobs.kill(job, at(4), Signals.SIGHUP, None)
-    told.jobs.kill(job, at(4), Signals.SIGTERM, 5.0)
+    told.jobs.kill(job, at(4), Signals.SIGTERM, 5.0, WHY)
+    told.jobs.kill(job, at(4), Signals.SIGHUP, None, WHY)
+    told.jobs.kill(job, at(4), Signals.SIGTERM, 5.0, WHY)
     for seconds in (4, 4.1, 4.2):
         told.jobs.expire(at(seconds))
         told.world.obey(at(seconds))

@@ -41,7 +41,7 @@ from rtot.jobs.table import (
 )
 from rtot.storage import StorageError
 from tests.tables import drawn
-from tests.world import USAGE, MemoryDisk, PaperProcesses, at
+from tests.world import USAGE, WHY, MemoryDisk, PaperProcesses, at
 
 START = at(0)
 SCRIPT = b"#!/bin/sh\n"
@@ -340,7 +340,7 @@ def test_forget_many(table: Table) -> None:
 
 def test_kill_keeps_the_entry(table: Table) -> None:
     job = table.run()
-    stop = table.jobs.kill(job, at(1), Signals.SIGTERM, 5.0)
+    stop = table.jobs.kill(job, at(1), Signals.SIGTERM, 5.0, WHY)
     assert stop is not None
     table.world.obey(at(1))
     table.jobs.expire(at(1.01))
@@ -354,7 +354,7 @@ def test_kill_keeps_the_entry(table: Table) -> None:
 def test_kill_escalates(table: Table) -> None:
     table.world.obstinate = True
     job = table.run()
-    stop = table.jobs.kill(job, at(0), Signals.SIGTERM, 5.0)
+    stop = table.jobs.kill(job, at(0), Signals.SIGTERM, 5.0, WHY)
     assert stop is not None
     table.world.obey(at(0))
     table.jobs.expire(at(5))
@@ -372,9 +372,9 @@ def test_kill_before_the_start() -> None:
     table = Table(max_running=1)
     table.run()
     job = table.submit()
-    assert table.jobs.kill(job, at(0), Signals.SIGHUP, None) is None
+    assert table.jobs.kill(job, at(0), Signals.SIGHUP, None, WHY) is None
     assert job.state is State.NEW
-    assert table.jobs.kill(job, at(1), Signals.SIGTERM, 5.0) is None
+    assert table.jobs.kill(job, at(1), Signals.SIGTERM, 5.0, WHY) is None
     assert (job.state, job.reason) == (State.COMPLETE, Reason.KILLED)
     assert job.failure == "killed before it was started"
 
@@ -382,7 +382,7 @@ def test_kill_before_the_start() -> None:
 def test_a_signal_without_grace_is_only_a_message(table: Table) -> None:
     table.world.obstinate = True
     job = table.run()
-    stop = table.jobs.kill(job, at(0), Signals.SIGHUP, None)
+    stop = table.jobs.kill(job, at(0), Signals.SIGHUP, None, WHY)
     assert stop is not None
     table.world.obey(at(0))
     table.jobs.expire(at(1))
@@ -536,7 +536,7 @@ def test_a_full_disk_is_reported_once_until_there_is_room() -> None:
 def test_shutdown() -> None:
     table = Table(max_running=3)
     jobs = [table.run() for _ in range(4)]
-    table.jobs.kill(jobs[1], at(0), Signals.SIGTERM, 5.0)
+    table.jobs.kill(jobs[1], at(0), Signals.SIGTERM, 5.0, WHY)
     table.jobs.exited(2, 0, USAGE, at(0))
     del table.world.alive[2]
     table.jobs.expire(at(1))
@@ -559,8 +559,8 @@ def test_shutdown() -> None:
 def test_two_kills_at_once_have_a_receipt_each(table: Table) -> None:
     table.world.obstinate = True
     job = table.run()
-    first = table.jobs.kill(job, at(0), Signals.SIGTERM, 5.0)
-    second = table.jobs.kill(job, at(0), Signals.SIGKILL, 5.0)
+    first = table.jobs.kill(job, at(0), Signals.SIGTERM, 5.0, WHY)
+    second = table.jobs.kill(job, at(0), Signals.SIGKILL, 5.0, WHY)
     assert first is not None
     assert second is not None
     table.world.obey(at(0))
@@ -579,7 +579,7 @@ def test_shutdown_ends_who_was_signalled_before(table: Table, grace: float | Non
     """Neither a message under way nor a long grace is a way to survive."""
     table.world.obstinate = True
     job = table.run()
-    table.jobs.kill(job, at(0), Signals.SIGTERM, grace)
+    table.jobs.kill(job, at(0), Signals.SIGTERM, grace, WHY)
     table.jobs.shut_down(at(0))
     table.world.obey(at(0))
     for seconds in (5.0, 5.5, 6.0):
@@ -606,7 +606,7 @@ def test_a_job_that_is_ended_after_it_was_chosen_is_not_started(table: Table, ho
     job = table.submit()
     assert table.jobs.take_job(START) is job
     if how == "kill":
-        assert table.jobs.kill(job, START, Signals.SIGTERM, 5.0) is None
+        assert table.jobs.kill(job, START, Signals.SIGTERM, 5.0, WHY) is None
     elif how == "forget":
         table.jobs.forget(job, START)
     elif how == "shut down":
@@ -614,7 +614,7 @@ def test_a_job_that_is_ended_after_it_was_chosen_is_not_started(table: Table, ho
         assert table.jobs.ended
     else:
         # There is nobody to get a signal that is no end.
-        assert table.jobs.kill(job, START, Signals.SIGHUP, None) is None
+        assert table.jobs.kill(job, START, Signals.SIGHUP, None, WHY) is None
         assert job.state is State.STARTING
         return
     assert (job.state, job.start) == (State.COMPLETE, 0)
@@ -767,7 +767,7 @@ class JobTableMachine(RuleBasedStateMachine):
     )
     def kill(self, job: Job, signal: Signals, grace: float | None) -> None:
         if job.state is not State.COMPLETE:
-            self.table.kill(job, self.now, signal, grace)
+            self.table.kill(job, self.now, signal, grace, WHY)
 
     @rule(job=jobs, after=st.integers(0, 30))
     def set_timeout(self, job: Job, after: int) -> None:
@@ -951,7 +951,7 @@ def test_what_counts_as_failed(table: Table) -> None:
     for job, how in ((killed, Reason.KILLED), (late, Reason.TIMEOUT)):
         # It catches TERM and exits with 0, which is not what it was to do.
         if how is Reason.KILLED:
-            table.jobs.kill(job, START, Signals.SIGTERM, 5.0)
+            table.jobs.kill(job, START, Signals.SIGTERM, 5.0, WHY)
         else:
             table.jobs.expire(at(5))
         assert not job.failed
@@ -962,7 +962,7 @@ def test_what_counts_as_failed(table: Table) -> None:
     assert table.jobs.take_job(at(6)) is refused
     table.jobs.not_started(refused, "no such file", at(6))
     assert refused.failed
-    table.jobs.kill(never, at(6), Signals.SIGTERM, 5.0)
+    table.jobs.kill(never, at(6), Signals.SIGTERM, 5.0, WHY)
     assert not never.failed
 
 

@@ -21,7 +21,7 @@ from rtot.system.log import Log
 from rtot.system.processes import Processes
 from rtot.system.spool import Spool
 from tests.harness import is_alive, until
-from tests.world import at
+from tests.world import WHY, at
 
 SHELL = b"#!/bin/sh\n"
 
@@ -208,7 +208,7 @@ def test_a_kill_reaches_all_and_is_told_by_whom(side: Side) -> None:
     job = side.start(b"sleep 100 & setsid sleep 100 & echo; wait")
     side.advance(0.02)
     side.observe_until(job, b"\n")
-    stop = side.jobs.kill(job, side.now, Signals.SIGTERM, 5.0)
+    stop = side.jobs.kill(job, side.now, Signals.SIGTERM, 5.0, WHY)
     assert stop is not None
     side.act()
     side.exit(job)
@@ -295,7 +295,7 @@ def test_a_selector_without_room_is_asked_again(
 def test_a_job_that_was_ended_since_it_was_chosen(side: Side) -> None:
     job = side.jobs.submit(SHELL, side.now)
     assert side.jobs.take_job(side.now) is job
-    side.jobs.kill(job, side.now, Signals.SIGTERM, 5.0)
+    side.jobs.kill(job, side.now, Signals.SIGTERM, 5.0, WHY)
     side.children.start(job, side.now)
     assert (job.pid, job.state) == (None, State.COMPLETE)
 

@@ -25,7 +25,7 @@ from rtot.system.log import Log
 from rtot.system.processes import Processes
 from rtot.system.spool import Spool
 from rtot.system.systemd import Notifier
-from tests.world import CREDENTIALS, at
+from tests.world import CREDENTIALS, WHY, at
 
 SHELL = b"#!/bin/sh\n"
 
@@ -109,7 +109,7 @@ def test_a_bug_in_one_phase_leaves_the_others(
     house.turn(1)
     assert "ValueError: ours" in house.told()
     assert (job.state is State.STARTING) == (phase == "_children.start")
-    house.jobs.kill(job, at(1), signal.SIGKILL, 0.0)
+    house.jobs.kill(job, at(1), signal.SIGKILL, 0.0, WHY)
     house.turn(1)
 
 

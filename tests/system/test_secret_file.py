@@ -10,7 +10,7 @@ from tests.world import secrets
 
 def test_one_a_line(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
-    path.write_bytes(b"# the new one\nnew\r\n\n#disused\nold#\n   \n")
+    path.write_bytes(b"# the new one\nnew\r\n\n#disused\n  # too\n\t#\nold#\n   \n")
     path.chmod(0o600)
     assert read_secrets(str(path)) == secrets("new", "old#")
     path.write_bytes(b"only")
@@ -27,7 +27,7 @@ def test_one_a_line(tmp_path: Path) -> None:
         (b"a\n\nb c d e\n", "line 3: want SECRET"),
         (b"a read b/c", "line 1: a name is up to 64"),
         (b"a sha256:00", "line 1: an unknown role"),
-        (b"sha256:b run", "line 1: sha256: wants 64 hexadecimal digits"),
+        (b"sha256:b run", "line 1: of a digest, want sha256: and"),
         (b"a read\nb run\na run\n", "a secret is given twice"),
         (b"caf\xc3\xa9\n", "line 1: want printable ASCII"),
         (b"a\x0cb", "line 1: want printable ASCII"),
