@@ -235,8 +235,7 @@ class JobTable:
 
     def output_received(self, job_id: int, stream: Stream, data: bytes, now: Now) -> None:
         """The job wrote `data`."""
-        job = self.roster.get(job_id)
-        if job is None:
+        if (job := self.roster.get(job_id)) is None:
             return
         kept = job.output.append(stream, data, now.wall)
         self.journal.output(stream, kept, len(data) - kept)
@@ -291,8 +290,9 @@ class JobTable:
                 job.reason = job.reason or Reason.TIMEOUT
                 self._end(job, Why(Cause.TIMEOUT), now)
         for job_id in self.leases.due(now.monotonic):
-            if (leased := self.get(job_id)) is not None:
-                self.kill(leased, now, Signals.SIGTERM, self._settings.grace, Why(Cause.LEASE))
+            leased = self.get(job_id)
+            assert leased is not None
+            self.kill(leased, now, Signals.SIGTERM, self._settings.grace, Why(Cause.LEASE))
         for stopped, stop in self._endings.expire(now.monotonic):
             self._stopped(stopped, stop)
 
