@@ -279,7 +279,7 @@ class Exchange:
             # It has its answer, and the job runs on.
             jobs.leases.give_back(before.job_id)
         elif jobs.leases.release(before, now.monotonic):
-            by = None if self.credential is None else self.credential.name
+            by = None if self._handled is None else self._handled.by
             end_lease(before.job_id, jobs, self._handler.settings, now, by)
 
     def _take(self, answer: Answer, now: Now) -> None:
@@ -350,7 +350,9 @@ class Exchange:
         handled = self._handled or _UNHANDLED
         begun = self._state is State.RESPONDING
         status = self._http.status if begun else LOST
-        seconds = None if self._whole_at is None else now.monotonic - self._whole_at
+        # Without an answer nobody can say how long it took.
+        timed = begun and self._whole_at is not None
+        seconds = now.monotonic - (self._whole_at or 0.0) if timed else None
         self._handler.traffic.answered(handled.route, status, seconds)
         job = job_of(self._data.response if isinstance(self._data, Reply) else None, handled)
         if job is None and handled.route is not None and handled.route.method == "POST":

@@ -44,6 +44,11 @@ class Handled(NamedTuple):
     route: Route | None = None
     word: str = ""
 
+    @property
+    def by(self) -> str | None:
+        """The name of whoever asks."""
+        return None if self.credential is None else self.credential.name
+
 
 class Handler:
     """Answers requests. It counts them, and remembers nothing else of them."""

@@ -36,17 +36,16 @@ def make_record(
     id: str,
 ) -> Record:
     """Without a request it was malformed."""
-    credential = handled.credential
     return Record(
         "-" if request is None else request.method,
         "-" if request is None else redact(request.target),
         status,
         sent,
         seconds,
-        NOBODY if credential is None else credential.name or NOBODY,
+        handled.by or NOBODY,
         job,
         id,
-        credential is None,
+        handled.credential is None,
     )
 
 

@@ -18,6 +18,7 @@ from rtot.jobs.job import Job, Reason
 from rtot.jobs.output import Stream
 from rtot.jobs.stdin import BUFFER
 from rtot.jobs.table import JobTable
+from rtot.metrics import render
 from tests.tables import drawn
 from tests.world import CREDENTIALS, PEER, MemoryDisk, PaperProcesses, at, request
 
@@ -243,6 +244,20 @@ def test_who_has_no_lease_leaves_the_job_alone() -> None:
         line.http = HttpConnection(line.settings, at(1))
     line.processes.obey(at(2))
     assert job.reason is not Reason.KILLED
+
+
+@pytest.mark.parametrize(("lost", "timed"), [(False, 1), (True, 0)])
+def test_a_request_without_an_answer_is_counted_and_not_timed(lost: bool, timed: int) -> None:
+    line = Line()
+    exchange = line.ask(request("GET", "/jobs/7"))
+    if not lost:
+        line.send(exchange)
+    exchange.lost(at(2))
+    text = b"".join(render((line.handler.traffic,))).decode()
+    labels = 'method="GET",route="/jobs/{id}"'
+    status = 499 if lost else 404
+    assert f'rtot_http_requests_total{{{labels},code="{status}"}} 1\n' in text
+    assert f"rtot_http_request_seconds_count{{{labels}}} {timed}\n" in text
 
 
 def upload(line: Line, target: str, body: bytes, size: int | None = None) -> Exchange:
