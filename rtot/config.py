@@ -123,6 +123,7 @@ class Settings(NamedTuple):
     shutdown: bool = True
     allowed_origins: tuple[str, ...] = ()
     launchers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    groups: tuple[tuple[str, int], ...] = ()
 
     @property
     def output_limits(self) -> tuple[int, int, int]:

@@ -119,6 +119,7 @@ def test_the_defaults_are_those_that_readme_tells() -> None:
             True,
             (),
             (),
+            (),
         ),
     )
 

@@ -11,6 +11,7 @@ from rtot.api.parameters import (
     LAST,
     LIMIT,
     ORDER,
+    SELECTED_GROUP,
     SELECTED_LABEL,
     SINCE,
     STATE,
@@ -67,4 +68,6 @@ def delete_jobs(ask: Ask) -> Answer:
 def _selection(ask: Ask) -> Selection:
     query = ask.query
     labels = frozenset(query.all(SELECTED_LABEL))
-    return Selection(query.get(STATE), labels, query.get(FAILED), query.get(BY))
+    return Selection(
+        query.get(STATE), labels, query.get(FAILED), query.get(BY), query.get(SELECTED_GROUP)
+    )

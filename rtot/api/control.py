@@ -1,4 +1,4 @@
-"""What changes a job that is there: kill, stdin, timeout, DELETE; and the end of the server."""
+"""What changes a job that is there, the queue, or the server: kill, stdin, pause, DELETE, …"""
 
 import math
 from signal import Signals
@@ -50,6 +50,18 @@ def set_timeout(ask: Ask) -> Answer:
     ask.jobs.set_timeout(job, ask.query.require(TIMEOUT_AFTER), ask.now)
     view = View((*DEFAULT_FIELDS, "timeout"), ask.query.get(TIMES) == "unix")
     return show_job(200, job, view, (), ask.jobs)
+
+
+def pause(ask: Ask) -> Answer:
+    """Start no jobs until `resume`."""
+    ask.jobs.queue.paused = True
+    return json(200, '{"paused":true}\n')
+
+
+def resume(ask: Ask) -> Answer:
+    """Start jobs again."""
+    ask.jobs.queue.paused = False
+    return json(200, '{"paused":false}\n')
 
 
 def write_stdin(ask: Ask) -> Answer:

@@ -64,7 +64,7 @@ class Handler:
         """`sources`: who counts what for /metrics, besides the jobs and the requests."""
         self.jobs = jobs
         self.traffic = Traffic()
-        self._sources: tuple[Source, ...] = (jobs.journal, self.traffic, *sources)
+        self._sources: tuple[Source, ...] = (jobs.journal, jobs.queue, self.traffic, *sources)
         self.settings = settings
         self._description = ApiDescription(settings)
         self._authenticator = authenticator

@@ -153,6 +153,14 @@ SMALL_FIELDS: dict[str, Callable[[Job], str]] = {
     # The names alone: values may be secret.
     "env": lambda job: strings(tuple(name for name, _ in job.options.env)),
     "title": lambda job: string(job.title),
+    "group": lambda job: "null" if job.options.group is None else string(job.options.group),
+    "after": lambda job: strings(
+        tuple(
+            f"{each.job_id}:any" if each.anyhow else f"{each.job_id}" for each in job.options.after
+        )
+    ),
+    "delay": lambda job: _seconds(job.options.delay),
+    "waits_for": lambda job: f"[{','.join(map(str, job.waits_for))}]",
     "timeout": lambda job: _seconds(job.timeout),
     "launcher": lambda job: (
         "null" if job.options.launcher is None else string(job.options.launcher)

@@ -60,7 +60,11 @@ _ANSWERS: dict[str, tuple[tuple[str, ...], Schema, tuple[str, ...]]] = {
     "metrics": ((_TEXT,), {"type": "string"}, ()),
     "openapi": ((_JSON,), {"type": "object"}, ()),
     "list_jobs": ((_JSON,), ref("Jobs"), ("Rtot-Seq", "Link", "Preference-Applied")),
-    "submit": ((_JSON, _TEXT, *_EVENTS), {}, (*_OF_JOB, "Rtot-Hint", "Idempotency-Replayed")),
+    "submit": (
+        (_JSON, _TEXT, *_EVENTS),
+        {},
+        (*_OF_JOB, "Rtot-Hint", "Rtot-Paused", "Idempotency-Replayed"),
+    ),
     "delete_jobs": ((), {}, ()),
     "get_job": ((_JSON,), ref("Jobs"), _OF_JOB),
     "delete_job": ((), {}, ()),
@@ -71,6 +75,8 @@ _ANSWERS: dict[str, tuple[tuple[str, ...], Schema, tuple[str, ...]]] = {
     "write_stdin": ((_JSON,), ref("Written"), ()),
     "kill": ((_JSON,), ref("Receipt"), ()),
     "set_timeout": ((_JSON,), ref("Jobs"), _OF_JOB),
+    "pause": ((_JSON,), ref("Paused"), ()),
+    "resume": ((_JSON,), ref("Paused"), ()),
 }
 
 _ANY: Schema = {"type": "string"}
@@ -144,7 +150,11 @@ _EXAMPLES = {
     "offset": 0,
     "from": 0,
     "since": 0,
+    "group": "deploy",
+    "delay": "10m",
 }
+# Where a parameter of the same name means something else.
+_EXAMPLES_OF = {("submit", "after"): ["0:any"]}
 
 
 def document(settings: Settings) -> bytes:
@@ -196,7 +206,7 @@ _JOB_ID: Schema = {
 
 def _operation(route: Route) -> Schema:
     name = route.call.__name__
-    parameters = [_parameter(parameter) for parameter in route.parameters]
+    parameters = [_parameter(parameter, name) for parameter in route.parameters]
     for header, about, schema, example in (_REQUEST_ID, *_HEADERS.get(name, ())):
         parameters.append(
             {
@@ -237,7 +247,7 @@ def _operation(route: Route) -> Schema:
     return operation
 
 
-def _parameter(parameter: Parameter[Any]) -> Schema:
+def _parameter(parameter: Parameter[Any], operation: str) -> Schema:
     schema: Schema = dict(parameter.schema)
     if parameter.repeatable:
         schema = {"type": "array", "items": schema}
@@ -253,7 +263,7 @@ def _parameter(parameter: Parameter[Any]) -> Schema:
         "allowEmptyValue": "" in schema.get("enum", ()),
     }
     allowed = schema.get("enum")
-    example = _EXAMPLES.get(parameter.name)
+    example = _EXAMPLES_OF.get((operation, parameter.name), _EXAMPLES.get(parameter.name))
     if allowed and example not in allowed:
         # Of a flag the first is empty.
         example = allowed[-1] if len(allowed) == 1 else allowed[1]

@@ -6,13 +6,14 @@ misplaced secret.
 """
 
 import math
+import sys
 from signal import Signals
 
 from rtot.api.job_json import ALL_FIELDS, ALWAYS
 from rtot.config import parse_duration, parse_size
 from rtot.credentials import Role, is_name
 from rtot.http.query import DURATION, Parameter, choice, duration, flag, number, pattern
-from rtot.jobs.job import SHOWN
+from rtot.jobs.job import SHOWN, Prerequisite
 from rtot.jobs.tail import Tail
 
 _FIELDS = frozenset({*ALL_FIELDS, *ALWAYS, "*", ""})
@@ -47,6 +48,20 @@ def _parse_label(text: str) -> str:
     if not 0 < len(text) <= 255:
         raise ValueError
     return text
+
+
+def _parse_group(text: str) -> str:
+    # Many jobs have the same.
+    return sys.intern(_parse_label(text))
+
+
+def _parse_prerequisite(text: str) -> Prerequisite:
+    number, colon, how = text.partition(":")
+    if not (number.isascii() and number.isdigit() and len(number) <= 18):
+        raise ValueError
+    if colon and how != "any":
+        raise ValueError
+    return Prerequisite(int(number), bool(colon))
 
 
 def _parse_name(text: str) -> str:
@@ -157,6 +172,23 @@ STDERR = choice("stderr", "Where stderr goes: `out` for one pipe for both.", "ou
 LAUNCHER = Parameter(
     "launcher", "What the job is started under.", "the name of a launcher", str, _ANY_TEXT
 )
+GROUP = Parameter(
+    "group",
+    "Jobs of a group run one at a time, or as many as the operator says.",
+    "1 to 255 characters",
+    _parse_group,
+    {"type": "string", "minLength": 1, "maxLength": 255},
+)
+SUPERSEDE = flag("supersede", "Cancel the jobs of the group that wait.")
+AFTER = Parameter(
+    "after",
+    "Wait until that job is complete and has not failed; with `:any`, whatever came of it.",
+    "the id of a job, or ID:any",
+    _parse_prerequisite,
+    pattern("[0-9]{1,18}(?::any)?"),
+    repeatable=True,
+)
+DELAY = duration("delay", "Do not start the job before so much time has passed.")
 LEASE = Parameter(
     "lease",
     "End the job when the client has gone, at once or so much later.",
@@ -195,6 +227,7 @@ BY = Parameter(
     _parse_name,
     pattern("[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}"),
 )
+SELECTED_GROUP = Parameter("group", "Only jobs of this group.", "a group", str, _ANY_TEXT)
 FROM = number("from", "Only jobs with this id or a higher one; a lower one in descending order.")
 LIMIT = number("limit", "How many jobs at most.", 1)
 SINCE = number("since", "Only jobs that changed after the change of this number.")

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 from rtot.api import collection, control, processes, reading, server, submission
 from rtot.api.answers import Answer, Ask
 from rtot.api.parameters import (
+    AFTER,
     ARG,
     BY,
     CLOSE,
     CWD,
+    DELAY,
     ENV,
     FAIL,
     FAILED,
@@ -23,6 +25,7 @@ from rtot.api.parameters import (
     FOLLOWED,
     FROM,
     GRACE,
+    GROUP,
     LABEL,
     LAST,
     LAUNCHER,
@@ -30,12 +33,14 @@ from rtot.api.parameters import (
     LIMIT,
     OFFSET,
     ORDER,
+    SELECTED_GROUP,
     SELECTED_LABEL,
     SIGNAL,
     SINCE,
     STATE,
     STDERR,
     STDIN,
+    SUPERSEDE,
     TAIL,
     TIMEOUT,
     TIMEOUT_AFTER,
@@ -109,6 +114,7 @@ ROUTES = (
             STATE,
             FAILED,
             SELECTED_LABEL,
+            SELECTED_GROUP,
             BY,
             FIELDS,
             TIMES,
@@ -138,6 +144,10 @@ ROUTES = (
             STDIN,
             STDERR,
             LAUNCHER,
+            GROUP,
+            SUPERSEDE,
+            AFTER,
+            DELAY,
             FIELDS,
             TIMES,
             WAIT,
@@ -153,7 +163,7 @@ ROUTES = (
         "/jobs",
         Role.ADMIN,
         collection.delete_jobs,
-        (STATE, FAILED, SELECTED_LABEL, BY),
+        (STATE, FAILED, SELECTED_LABEL, SELECTED_GROUP, BY),
         own=(204,),
     ),
     Route(
@@ -201,6 +211,8 @@ ROUTES = (
         (TIMEOUT_AFTER, TIMES),
         own=(200, 404, 409),
     ),
+    Route("POST", "/queue/pause", Role.ADMIN, control.pause),
+    Route("POST", "/queue/resume", Role.ADMIN, control.resume),
 )
 
 

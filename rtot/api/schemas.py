@@ -66,6 +66,10 @@ _FIELDS: dict[str, Schema] = {
     "cwd": _or_null("string"),
     "env": {**_array(_TEXT), "description": "The names; values are never shown."},
     "title": _TEXT,
+    "group": _or_null("string"),
+    "after": {**_array(_TEXT), "description": "Ids, or `ID:any`."},
+    "delay": _SECONDS,
+    "waits_for": {**_array(_COUNT), "description": "Jobs that have to be complete first."},
     "timeout": _SECONDS,
     "launcher": _or_null("string"),
     "out_bytes": _COUNT,
@@ -124,11 +128,13 @@ SCHEMAS: dict[str, Schema] = {
             )
         ),
     ),
+    "Paused": _object("paused", paused={"type": "boolean"}),
     "Written": _object("written", written=_COUNT),
     "Links": _object(
         "links",
         links={"type": "object", "additionalProperties": _TEXT},
         launchers=_array(_TEXT),
+        paused={"const": True},
     ),
     "Ping": _object(
         "ping",
@@ -145,6 +151,7 @@ HEADERS: dict[str, tuple[str, Schema]] = {
     "Rtot-Exit": ("Of a complete job: `0`, or its `exit`. Of a stream also a trailer.", _TEXT),
     "Rtot-Dropped": ("How many bytes of output were dropped, if some were.", _COUNT),
     "Rtot-Hint": ("What was probably done wrong, if that can be seen.", _TEXT),
+    "Rtot-Paused": ("`true` while no job is started.", _TEXT),
     "Idempotency-Replayed": ("`true` if the job is that of an earlier request.", _TEXT),
     "Preference-Applied": ("How long was waited at most, if Prefer said so.", _TEXT),
     "Accept-Ranges": ("Ranges can be asked for.", {"const": "bytes"}),

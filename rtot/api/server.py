@@ -8,7 +8,7 @@ from rtot.text import format_duration, string, strings
 
 
 def links(ask: Ask) -> Answer:
-    """Where everything is, and which launchers there are."""
+    """Where everything is, which launchers there are, and whether the queue is paused."""
     # These three are the original's.
     found = {"jobs": "/jobs{?state}", "jobs.by_id": "/jobs/{jobs.id}", "ping": "/ping"}
     for path in ask.description.paths:
@@ -21,6 +21,8 @@ def links(ask: Ask) -> Answer:
     if ask.settings.launchers:
         names = tuple(name for name, _ in ask.settings.launchers)
         text += f',"launchers":{strings(names)}'
+    if ask.jobs.queue.paused:
+        text += ',"paused":true'
     return json(200, f"{text}}}\n")
 
 

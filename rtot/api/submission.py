@@ -8,17 +8,21 @@ from typing import NamedTuple, TypeVar
 from rtot.api.answers import Answer, Ask, NeedBody, RefusalError, Reply
 from rtot.api.job_json import View
 from rtot.api.parameters import (
+    AFTER,
     ARG,
     CWD,
+    DELAY,
     ENV,
     FAIL,
     FIELDS,
     FOLLOWED,
+    GROUP,
     LABEL,
     LAUNCHER,
     LEASE,
     STDERR,
     STDIN,
+    SUPERSEDE,
     TIMEOUT,
     WAIT,
 )
@@ -30,6 +34,7 @@ from rtot.config import Settings
 from rtot.http.errors import RETRY, error
 from rtot.http.messages import Headers, Request, Response
 from rtot.http.query import BadParameterError, Parameter, Query
+from rtot.jobs.blocked import UnknownJobError
 from rtot.jobs.hints import of_script
 from rtot.jobs.job import PLAIN, Job, Key, Options
 from rtot.jobs.keys import KeyConflictError
@@ -53,7 +58,13 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-_OPTIONS = frozenset(p.name for p in (ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, STDERR, LAUNCHER))
+_OPTIONS = frozenset(
+    parameter.name
+    for parameter in (
+        *(ARG, ENV, CWD, LABEL, TIMEOUT, STDIN, STDERR, LAUNCHER),
+        *(GROUP, SUPERSEDE, AFTER, DELAY),
+    )
+)
 
 
 def submit(ask: Ask) -> Answer:
@@ -114,6 +125,8 @@ def parse_options(query: Query, headers: Mapping[str, str], settings: Settings) 
     launcher = query.get(LAUNCHER, default)
     if launcher is not None and settings.launcher(launcher) is None:
         raise BadParameterError("launcher", "no launcher has that name; GET / lists them")
+    if query.get(SUPERSEDE, False) and GROUP not in query:
+        raise BadParameterError("supersede", "goes with group")
     return Options(
         args=query.all(ARG),
         private_args=tuple(_from_field(headers, "Rtot-Arg", ARG)),
@@ -124,6 +137,10 @@ def parse_options(query: Query, headers: Mapping[str, str], settings: Settings) 
         stdin_open=query.get(STDIN) == "open",
         launcher=launcher,
         stderr_to_stdout=query.get(STDERR) == "out",
+        group=query.get(GROUP),
+        supersede=query.get(SUPERSEDE, False),
+        after=query.all(AFTER),
+        delay=query.get(DELAY),
     )
 
 
@@ -201,6 +218,8 @@ class Draft(NamedTuple):
         else:
             hint = of_script(body, form=self.form)
             job = self._submit(script, fingerprint, hint, now)
+        if self.jobs.queue.paused:
+            headers = (*headers, ("Rtot-Paused", "true"))
         if self.follow is not None:
             return self._follow(job, (("Location", f"/jobs/{job.id}"), *headers), new)
         job_id = job.id
@@ -257,6 +276,8 @@ class Draft(NamedTuple):
                 fingerprint=fingerprint,
                 hint=hint,
             )
+        except UnknownJobError as unknown:
+            raise BadParameterError("after", f"there is no job {unknown.job_id}") from None
         except QueueFullError:
             message = f"{self.settings.max_queued} jobs are waiting already"
             raise RefusalError(error(503, "queue full", message, RETRY)) from None

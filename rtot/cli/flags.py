@@ -92,6 +92,14 @@ def _log_format(text: str) -> str:
     return text
 
 
+def _group(text: str) -> tuple[str, int]:
+    """`NAME=N`."""
+    name, _, number = text.rpartition("=")
+    if not 0 < len(name) <= 255:
+        raise ValueError(f"{text!r}: want NAME=N")
+    return name, _count(number)
+
+
 def _launcher(text: str) -> tuple[str, tuple[str, ...]]:
     """`NAME=ARGV PREFIX`, split like a shell splits words, but by no shell."""
     import shlex
@@ -178,6 +186,11 @@ _FLAGS = (
         repeatable=True,
     ),
     _Flag(
+        *("--group", "NAME=N", _group, "groups"),
+        "how many jobs of this group may run at a time (default 1)",
+        repeatable=True,
+    ),
+    _Flag(
         *("--env", "NAME=VALUE", _variable, "env"),
         "a variable for every job; visible to all in ps",
         repeatable=True,
@@ -248,9 +261,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | s
     ):
         if setting not in options and environ.get(variable):
             options[setting] = _convert(variable, convert, environ[variable])
-    chosen = options.setdefault("launchers", [])
-    if len(dict(chosen)) < len(chosen):
-        raise UsageError("--launcher: a name was given twice")
+    for setting in ("launchers", "groups"):
+        chosen = options.setdefault(setting, [])
+        if len(dict(chosen)) < len(chosen):
+            raise UsageError(f"--{setting.removesuffix('s')}: a name was given twice")
     return options
 
 

@@ -178,6 +178,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     options["first_reserved_descriptor"] = shares.first_reserved
     options["max_starting"] = max(4, 2 * len(os.sched_getaffinity(0)))
     options["launchers"] = tuple(options["launchers"])
+    options["groups"] = tuple(options["groups"])
     options["allowed_origins"] = tuple(options.get("allowed_origins", ()))
     return Settings(**options)
 

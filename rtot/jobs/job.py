@@ -19,7 +19,10 @@ class State(Enum):
     # Enum.__hash__ is Python code that hashes the name, and would run at every transition.
     __hash__ = object.__hash__
 
+    BLOCKED = auto()
+    """To come after other jobs, or after some time."""
     NEW = auto()
+    """In the queue."""
     STARTING = auto()
     """Chosen to be started in this turn."""
     RUNNING = auto()
@@ -35,6 +38,7 @@ class State(Enum):
 class Event(Enum):
     __hash__ = object.__hash__
 
+    RELEASED = auto()
     DISPATCHED = auto()
     DEFERRED = auto()
     STARTED = auto()
@@ -47,6 +51,7 @@ class Event(Enum):
 
 # A transition that is not listed is a bug in the caller, and raises.
 TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.BLOCKED: {Event.RELEASED: State.NEW, Event.CANCELLED: State.COMPLETE},
     State.NEW: {Event.DISPATCHED: State.STARTING, Event.CANCELLED: State.COMPLETE},
     State.STARTING: {
         Event.STARTED: State.RUNNING,
@@ -63,6 +68,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 
 # The three states that clients see.
 SHOWN = {
+    State.BLOCKED: "new",
     State.NEW: "new",
     State.STARTING: "new",
     State.RUNNING: "running",
@@ -73,7 +79,7 @@ SHOWN = {
 }
 
 OVER = frozenset({State.HELD, State.COMPLETE})
-UNSTARTED = frozenset({State.NEW, State.STARTING})
+UNSTARTED = frozenset({State.BLOCKED, State.NEW, State.STARTING})
 
 
 class IllegalTransitionError(Exception):
@@ -87,6 +93,8 @@ class Reason(Enum):
     SIGNALED = "signaled"
     TIMEOUT = "timeout"
     KILLED = "killed"
+    DEPENDENCY = "dependency"
+    SUPERSEDED = "superseded"
     NOT_STARTED = "not started"
 
 
@@ -97,10 +105,18 @@ class Key(NamedTuple):
     text: str
 
 
-class Options(NamedTuple):
-    """What the submitter asked for beyond the script. `timeout` in seconds.
+class Prerequisite(NamedTuple):
+    """A job that is to be complete first, and have succeeded, or `anyhow`."""
 
-    `private_args` follow `args`, and are shown to nobody.
+    job_id: int
+    anyhow: bool = False
+
+
+class Options(NamedTuple):
+    """What the submitter asked for beyond the script. `timeout` and `delay` in seconds.
+
+    `private_args` follow `args`, and are shown to nobody. `supersede`: cancel the jobs of the
+    group that wait.
     """
 
     args: tuple[str, ...] = ()
@@ -112,6 +128,10 @@ class Options(NamedTuple):
     launcher: str | None = None
     stderr_to_stdout: bool = False
     private_args: tuple[str, ...] = ()
+    group: str | None = None
+    supersede: bool = False
+    after: tuple[Prerequisite, ...] = ()
+    delay: float | None = None
 
 
 PLAIN = Options()
@@ -123,6 +143,16 @@ class Usage(NamedTuple):
     user: int
     system: int
     peak: int
+
+
+class Blocked:
+    """What a job waits for before it is in the queue. `until` is monotonic, None for no time."""
+
+    __slots__ = ("pending", "until")
+
+    def __init__(self, pending: list[Prerequisite], until: float | None) -> None:
+        self.pending = pending
+        self.until = until
 
 
 class Running:
@@ -152,6 +182,7 @@ class Job:
     """
 
     __slots__ = (
+        "blocked",
         "by",
         "change",
         "complete",
@@ -185,6 +216,7 @@ class Job:
         hint: str = "",
         title: str = "",
         by: str | None = None,
+        blocked: Blocked | None = None,
     ) -> None:
         self.id = id
         self.options = options
@@ -192,7 +224,8 @@ class Job:
         self.create = create
         self.start = 0
         self.complete = 0
-        self.state = State.NEW
+        self.state = State.NEW if blocked is None else State.BLOCKED
+        self.blocked = blocked
         self.status = 0
         self.failure = ""
         self.reason: Reason | None = None
@@ -213,6 +246,12 @@ class Job:
         """The last attempt to end it, for the receipt."""
         self.change = 0
         """The number of its last change (`jobs.changes`)."""
+
+    @property
+    def waits_for(self) -> tuple[int, ...]:
+        """The jobs that have to be complete before it may be started."""
+        pending = () if self.blocked is None else self.blocked.pending
+        return tuple(dict.fromkeys(each.job_id for each in pending))
 
     @property
     def over(self) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rtot.jobs.job import SHOWN, Job, Reason, State
 from rtot.jobs.output import Stream
 from rtot.jobs.stop import Stop
-from rtot.metrics import Family, Histogram, counter, gauge, labelled
+from rtot.metrics import Family, Histogram, counter, labelled
 
 # Seconds: from a job that is started at once to one that waits, or runs, for a day.
 _BOUNDS = (0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0)
@@ -115,7 +115,6 @@ class Journal:
             "Jobs that are there, by state.",
             labelled("state", self._states.items()),
         )
-        yield gauge("rtot_queue_length", "Jobs that wait.", self._states[SHOWN[State.NEW]])
         yield counter("rtot_jobs_accepted_total", "Jobs that were accepted.", self._accepted)
         completed = [(reason.value, count) for reason, count in self._completed.items()]
         yield Family(

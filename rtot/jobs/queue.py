@@ -1,47 +1,103 @@
 """The jobs that wait to be started: which is next, and when.
 
-First come, first served. Only a few jobs (`max_starting`) may be starting at a time: a new
-process uses the processor at first, so more of them would only slow each other down. When a job
-cannot be started for lack of a resource, all jobs wait, longer after each failure.
+First come, first served, of those that may be started now. Jobs of a group run so many at a time,
+one unless the operator says otherwise, in order of their ids; all others are in a group without a
+limit. A group whose next job may be started takes part with the id of that job, so that neither a
+long group nor many of them delays a job that was submitted earlier. What is not BLOCKED any more
+takes the place that its id gives it.
+
+Only a few jobs (`max_starting`) may be starting at a time: a new process uses the processor at
+first, so more of them would only slow each other down. When a job cannot be started for lack of a
+resource, all jobs wait, longer after each failure.
 """
 
-from collections import deque
+import heapq
+import math
+from collections.abc import Iterator
 
 from rtot.config import Settings
 from rtot.jobs.job import OVER, Job, State
+from rtot.metrics import Family, gauge
 
 # About how long, in seconds, a new process uses the processor before it waits for something.
 STARTING = 0.02
 _FIRST_RETRY = 0.1
 _LONGEST_RETRY = 2.0
-_QUEUED = frozenset({State.NEW})
+_QUEUED = frozenset({State.BLOCKED, State.NEW})
 _BUSY = frozenset(State) - _QUEUED - OVER
+# A heap is swept when it has more entries than this beyond twice the live ones.
+_SLACK = 64
 
 
 class QueueFullError(Exception):
     """The job was not accepted: too many are waiting."""
 
 
-class Queue:
-    """Jobs in the state NEW. Those that have left it are skipped."""
+class _Group:
+    """Jobs of which at most `limit` are `busy`: being started, or running."""
 
-    __slots__ = ("_busy", "_jobs", "_queued", "_retry_after", "_retry_at", "_settings", "_starting")
+    __slots__ = ("busy", "ids", "jobs", "limit", "name")
+
+    def __init__(self, name: str | None, limit: float) -> None:
+        self.name = name
+        self.limit = limit
+        self.busy = 0
+        # Those that wait, blocked ones too.
+        self.jobs: dict[int, Job] = {}
+        # A heap of the ids of those that are not blocked, and of some that wait no more.
+        self.ids: list[int] = []
+
+    def next_id(self) -> int | None:
+        """The job that may be started now, if there is one."""
+        ids = self.ids
+        while ids and ids[0] not in self.jobs:
+            heapq.heappop(ids)
+        return ids[0] if ids and self.busy < self.limit else None
+
+    def sweep(self) -> None:
+        if len(self.ids) > _SLACK + 2 * len(self.jobs):
+            self.ids = sorted(i for i in self.ids if i in self.jobs)
+
+
+class Queue:
+    """Jobs in the states BLOCKED and NEW, and how many are being started or run."""
+
+    __slots__ = (
+        "_blocked",
+        "_busy",
+        "_groups",
+        "_limits",
+        "_queued",
+        "_ready",
+        "_retry_after",
+        "_retry_at",
+        "_settings",
+        "_starting",
+        "paused",
+    )
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # How many jobs wait, and how many are being started or run.
+        self._limits = dict(settings.groups)
+        # How many jobs wait, how many of these are blocked, and how many are being started or run.
         self._queued = 0
+        self._blocked = 0
         self._busy = 0
-        self._jobs: deque[Job] = deque()
+        # Those that have jobs.
+        self._groups: dict[str | None, _Group] = {None: _Group(None, math.inf)}
+        # A heap of groups by the id of their next job; and of some whose next job is another.
+        self._ready: list[tuple[int, _Group]] = []
         # The jobs that count as starting, and until when, in order of time.
         self._starting: dict[int, float] = {}
         self._retry_at = 0.0
         self._retry_after = 0.0
+        self.paused = False
+        """Whether nothing is started, as the operator wants. It is no state of any job."""
 
     @property
     def full(self) -> bool:
         """Whether no further job is accepted. Jobs that can be started at once do not count."""
-        free = max(0, self._settings.max_running - self._busy)
+        free = 0 if self.paused else max(0, self._settings.max_running - self._busy)
         return self._queued >= self._settings.max_queued + free
 
     @property
@@ -49,15 +105,36 @@ class Queue:
         """How many jobs wait or run."""
         return self._queued + self._busy
 
-    def add(self, job: Job) -> None:
-        """The job is the last."""
-        self._jobs.append(job)
-        self._queued += 1
+    def waiting(self, group: str) -> list[Job]:
+        """The jobs of that group that wait, blocked ones too."""
+        found = self._groups.get(group)
+        return [] if found is None else list(found.jobs.values())
 
-    def moved(self, before: State, after: State) -> None:
-        """A job has changed its state."""
+    def add(self, job: Job) -> None:
+        """The job was accepted, and is BLOCKED or NEW."""
+        self._queued += 1
+        self._blocked += job.state is State.BLOCKED
+        self._enter(job)
+
+    def moved(self, job: Job, before: State, after: State) -> None:
+        """A job that was added has changed its state."""
         self._queued += (after in _QUEUED) - (before in _QUEUED)
-        self._busy += (after in _BUSY) - (before in _BUSY)
+        self._blocked -= before is State.BLOCKED
+        if after in _QUEUED:
+            self._enter(job)
+        more = (after in _BUSY) - (before in _BUSY)
+        if not more and before not in _QUEUED:
+            return
+        self._busy += more
+        group = self._groups[job.options.group]
+        group.busy += more
+        if before in _QUEUED and after not in _QUEUED:
+            group.jobs.pop(job.id, None)
+            group.sweep()
+        if group.busy or group.jobs or group.name is None:
+            self._announce(group)
+        else:
+            del self._groups[group.name]
 
     def take(self, now: float) -> Job | None:
         """The job to be started now, if there is one; then report the outcome.
@@ -65,21 +142,21 @@ class Queue:
         Call `started`, and `ended` when the process is gone; or `put_back`; or neither, if the
         job cannot be started at all.
         """
-        if self._busy >= self._settings.max_running:
+        if self.paused or self._busy >= self._settings.max_running:
             return None
         while self._starting and next(iter(self._starting.values())) <= now:
             del self._starting[next(iter(self._starting))]
         if len(self._starting) >= self._settings.max_starting or self._retry_at > now:
             return None
-        while self._jobs:
-            job = self._jobs.popleft()
-            if job.state is State.NEW:
-                return job
-        return None
+        group = self._next_group()
+        if group is None:
+            return None
+        heapq.heappop(self._ready)
+        return group.jobs.pop(heapq.heappop(group.ids))
 
     def next_time(self) -> float | None:
         """When to call `take` next; None if something else has to change first."""
-        if not self._queued or self._busy >= self._settings.max_running:
+        if self.paused or self._busy >= self._settings.max_running or self._next_group() is None:
             return None
         if len(self._starting) < self._settings.max_starting:
             return self._retry_at
@@ -94,14 +171,49 @@ class Queue:
         """The job's process is gone."""
         self._starting.pop(job_id, None)
 
-    def put_back(self, job: Job, now: float) -> bool:
-        """The job could not be started now. Returns whether it is the first in a row."""
+    def put_back(self, now: float) -> bool:
+        """A job could not be started now. Returns whether it is the first in a row."""
         news = not self._retry_after
         self._retry_after = min(max(_FIRST_RETRY, self._retry_after * 2), _LONGEST_RETRY)
         self._retry_at = now + self._retry_after
-        # Behind those that were put back before it.
-        ahead = []
-        while self._jobs and self._jobs[0].id < job.id:
-            ahead.append(self._jobs.popleft())
-        self._jobs.extendleft(reversed([*ahead, job]))
         return news
+
+    def families(self) -> Iterator[Family]:
+        """As metrics.Source."""
+        yield gauge("rtot_queue_length", "Jobs that wait.", self._queued)
+        blocked = "Jobs that wait for a time, or for other jobs to be complete."
+        yield gauge("rtot_queue_blocked", blocked, self._blocked)
+        yield gauge("rtot_queue_paused", "1 if nothing is started.", int(self.paused))
+
+    def _enter(self, job: Job) -> None:
+        name = job.options.group
+        group = self._groups.get(name)
+        if group is None:
+            assert name is not None
+            group = self._groups[name] = _Group(name, self._limits.get(name, 1))
+        group.jobs[job.id] = job
+        if job.state is State.NEW:
+            heapq.heappush(group.ids, job.id)
+            if group.ids[0] == job.id:
+                self._announce(group)
+
+    def _announce(self, group: _Group) -> None:
+        """Have the group take part with its next job, if that may be started."""
+        job_id = group.next_id()
+        if job_id is None:
+            return
+        heapq.heappush(self._ready, (job_id, group))
+        if len(self._ready) > _SLACK + 2 * len(self._groups):
+            heads = [(each.next_id(), each) for each in self._groups.values()]
+            self._ready = [(first, each) for first, each in heads if first is not None]
+            heapq.heapify(self._ready)
+
+    def _next_group(self) -> _Group | None:
+        """The group whose next job is the next of all."""
+        ready = self._ready
+        while ready:
+            job_id, group = ready[0]
+            if group.next_id() == job_id:
+                return group
+            heapq.heappop(ready)
+        return None

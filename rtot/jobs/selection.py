@@ -9,12 +9,14 @@ class Selection(NamedTuple):
     """Jobs in this state, as clients see it, that have all of these labels.
 
     `failed`: complete jobs that have failed (True) or have not (False). `by`: jobs of that name.
+    `group`: jobs of that group.
     """
 
     state: str | None = None
     labels: frozenset[str] = frozenset()
     failed: bool | None = None
     by: str | None = None
+    group: str | None = None
 
     def matches(self, job: Job) -> bool:
         if self.state is not None and SHOWN[job.state] != self.state:
@@ -22,5 +24,7 @@ class Selection(NamedTuple):
         if self.failed is not None and not (job.over and job.failed is self.failed):
             return False
         if self.by is not None and job.by != self.by:
+            return False
+        if self.group is not None and job.options.group != self.group:
             return False
         return not self.labels or self.labels <= set(job.options.labels)

@@ -13,6 +13,7 @@ from rtot.clock import Now
 from rtot.config import Settings
 from rtot.jobs import hints
 from rtot.jobs.archive import Archive
+from rtot.jobs.blocked import BlockedJobs, prerequisites
 from rtot.jobs.changes import ANY_JOB
 from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report, ReportBug
 from rtot.jobs.endings import Endings
@@ -51,6 +52,9 @@ class ClosingError(Exception):
     """The job was not accepted: the server is ending."""
 
 
+_UNSTARTED_KILLED = "killed before it was started"
+
+
 class JobTable:
     """All jobs of one server.
 
@@ -68,7 +72,9 @@ class JobTable:
         self.roster = Roster(archive, first_change)
         self.changes = self.roster.changes
         """The numbers of changes."""
-        self._queue = Queue(settings)
+        self.queue = Queue(settings)
+        """The order of those that wait."""
+        self._blocked = BlockedJobs()
         self._next_id = 0
         self._retention = Retention(settings, archive)
         self._outbox = Outbox()
@@ -110,22 +116,34 @@ class JobTable:
     ) -> Job:
         """Accept a job of that name's. `script` is exec'd as it is.
 
-        Raises QueueFullError, ClosingError or StorageError, having kept nothing.
+        It may be complete at once, if it is to come after a job that has failed.
+
+        Raises QueueFullError, ClosingError, UnknownJobError or StorageError, having kept and
+        cancelled nothing.
         """
         if self._closing:
             raise ClosingError
-        if self._queue.full:
+        blocked, failed = prerequisites(options, self.get, now.monotonic)
+        replaces = options.group if options.supersede else None
+        superseded = [] if replaces is None else self.queue.waiting(replaces)
+        if self.queue.full and not superseded:
             raise QueueFullError
         job_id = self._next_id
         self._storage.store_script(job_id, script)
         self._next_id += 1
         limit, memory, end = self._settings.output_limits
         output = Output(self._storage, str(job_id), limit=limit, memory=memory, keep_end=end)
-        job = Job(job_id, options, output, now.wall, hint, title_of(script), by)
+        job = Job(job_id, options, output, now.wall, hint, title_of(script), by, blocked)
         self.roster.add(job, key, fingerprint)
         self._outbox.changed(ANY_JOB)
-        self._queue.add(job)
+        self.queue.add(job)
         self.journal.accepted(job)
+        if blocked is not None:
+            self._blocked.add(job)
+        for each in superseded:
+            self._cancel(each, Reason.SUPERSEDED, f"superseded by job {job_id}", now)
+        if failed is not None:
+            self._rule_out(job, failed, now)
         return job
 
     def script_path(self, job: Job) -> str:
@@ -145,10 +163,10 @@ class JobTable:
             return
         self.roster.forget(job)
         self.leases.clear(job.id)
-        job.reason = job.reason or Reason.KILLED
         if job.state in UNSTARTED:
-            self._transition(job, Event.CANCELLED, now)
+            self._cancel(job, Reason.KILLED, _UNSTARTED_KILLED, now)
         else:
+            job.reason = job.reason or Reason.KILLED
             self._end(job, Why(Cause.DELETE, by), now, Scope.TREE if tree else Scope.GROUP)
 
     def kill(
@@ -167,12 +185,12 @@ class JobTable:
         had not started, which is then complete at once. With a `grace` of None the signal
         is only delivered.
         """
-        if grace is not None:
-            job.reason = job.reason or Reason.KILLED
         if job.state in UNSTARTED:
             if grace is not None:
-                self._transition(job, Event.CANCELLED, now)
+                self._cancel(job, Reason.KILLED, _UNSTARTED_KILLED, now)
             return None
+        if grace is not None:
+            job.reason = job.reason or Reason.KILLED
         return self._stop(job, signal, grace, why, now, Scope.TREE if tree else Scope.GROUP)
 
     def set_timeout(self, job: Job, timeout: float | None, now: Now) -> None:
@@ -188,11 +206,11 @@ class JobTable:
         self._closing = True
         self._outbox.changed(ANY_JOB)
         for job in self.roster.alive():
-            # A stop that is under way may only deliver a signal, or have more grace.
-            job.reason = job.reason or Reason.KILLED
             if job.state in UNSTARTED:
-                self._transition(job, Event.CANCELLED, now)
+                self._cancel(job, Reason.KILLED, _UNSTARTED_KILLED, now)
             else:
+                # A stop that is under way may only deliver a signal, or have more grace.
+                job.reason = job.reason or Reason.KILLED
                 self._end(job, Why(Cause.SHUTDOWN), now)
 
     def cancel_grace(self, now: Now) -> None:
@@ -207,7 +225,7 @@ class JobTable:
     @property
     def ended(self) -> bool:
         """Whether, after `shut_down`, nothing is left to wait for."""
-        return self._closing and not self._queue.unfinished and not self._endings
+        return self._closing and not self.queue.unfinished and not self._endings
 
     def started(self, job: Job, pid: int, now: Now) -> None:
         """The job's process runs."""
@@ -217,7 +235,7 @@ class JobTable:
         if job.options.stdin_open:
             self.inputs.open(job.id)
         self._timers.set_timeout(job)
-        self._queue.started(job, now.monotonic)
+        self.queue.started(job, now.monotonic)
         self.journal.started(job)
         self._transition(job, Event.STARTED, now)
 
@@ -229,7 +247,7 @@ class JobTable:
 
     def deferred(self, job: Job, failure: str, now: Now) -> None:
         """The job's process could not be started for lack of a resource; try again later."""
-        if self._queue.put_back(job, now.monotonic):
+        if self.queue.put_back(now.monotonic):
             self._outbox.command(Report(f"cannot start jobs for now: {failure}"))
         self._transition(job, Event.DEFERRED, now)
 
@@ -264,7 +282,7 @@ class JobTable:
         job.status = status
         job.usage = usage
         self.inputs.exited(job_id)
-        self._queue.ended(job_id)
+        self.queue.ended(job_id)
         self._timers.exited(job, now.monotonic + self._settings.drain)
         self._transition(job, Event.EXITED, now)
 
@@ -289,6 +307,11 @@ class JobTable:
             else:
                 job.reason = job.reason or Reason.TIMEOUT
                 self._end(job, Why(Cause.TIMEOUT), now)
+        for job, failed in self._blocked.settle(now.monotonic):
+            if failed is None:
+                self._transition(job, Event.RELEASED, now)
+            else:
+                self._rule_out(job, failed, now)
         for job_id in self.leases.due(now.monotonic):
             leased = self.get(job_id)
             assert leased is not None
@@ -312,7 +335,8 @@ class JobTable:
             self._endings.next_deadline(),
             self._retention.next_deadline(),
             self.leases.next_deadline(),
-            self._queue.next_time(),
+            self.queue.next_time(),
+            self._blocked.next_deadline(),
         ]
         return min((t for t in times if t is not None), default=None)
 
@@ -329,7 +353,7 @@ class JobTable:
         Report the outcome with `started`, `not_started` or `deferred`; report nothing for a job
         that was ended in the meantime and is not STARTING any more.
         """
-        job = self._queue.take(now.monotonic)
+        job = self.queue.take(now.monotonic)
         if job is not None:
             self._transition(job, Event.DISPATCHED, now)
         return job
@@ -344,12 +368,14 @@ class JobTable:
         if after is None:
             raise IllegalTransitionError(f"{event.name} of job {job.id} that is {before.name}")
         job.state = after
+        if before is State.BLOCKED:
+            self._blocked.remove(job)
         self._outbox.changed(job.id)
         if SHOWN[after] != SHOWN[before] and self.roster.forgotten(job.id) is None:
             self.journal.moved(before, after)
             self.changes.changed(job)
             self._outbox.changed(ANY_JOB)
-        self._queue.moved(before, after)
+        self.queue.moved(job, before, after)
         if after not in OVER:
             return
         if before not in OVER:
@@ -366,11 +392,9 @@ class JobTable:
         self.leases.clear(job.id)
         job.hint = job.hint or hints.of_end(job, self._storage)
         self._storage.remove_script(job.id)
-        if job.reason is None:
-            job.reason = reason_of_exit(job)
-        elif not job.start:
-            job.failure = "killed before it was started"
+        job.reason = job.reason or reason_of_exit(job)
         self.journal.completed(job)
+        self._blocked.ended(job.id, well=not job.failed)
 
     def _finish(self, job: Job, now: Now) -> None:
         """Nothing more can happen to the job."""
@@ -379,6 +403,17 @@ class JobTable:
         self._timers.clear(job)
         if self.roster.finish(job, now.monotonic):
             job.output.remove()
+
+    def _rule_out(self, job: Job, failed: int, now: Now) -> None:
+        """The job was to come after one that has not succeeded."""
+        what = "was deleted" if self.get(failed) is None else "failed"
+        self._cancel(job, Reason.DEPENDENCY, f"not run: job {failed} {what}", now)
+
+    def _cancel(self, job: Job, reason: Reason, why: str, now: Now) -> None:
+        """The job, which was not started, never will be."""
+        job.reason = reason
+        job.failure = why
+        self._transition(job, Event.CANCELLED, now)
 
     def _end(self, job: Job, why: Why, now: Now, scope: Scope = Scope.TREE) -> None:
         """With TERM, and KILL after the grace that the operator gives."""

@@ -8,7 +8,7 @@ from rtot.api.answers import Upload
 from rtot.api.control import end_lease, uploaded
 from rtot.api.waits import StopWait
 from rtot.http.messages import Response
-from rtot.jobs.job import State
+from rtot.jobs.job import SHOWN, State
 from rtot.jobs.output import Stream
 from rtot.jobs.selection import Selection
 from rtot.jobs.stop import Scope, Signal
@@ -35,6 +35,30 @@ def test_delete_by_state_and_label(face: Face) -> None:
     assert len(face.jobs) == 2
     assert face.ask("DELETE", "/jobs").status == 204
     assert len(face.jobs) == 0
+
+
+def test_pause_and_resume(face: Face) -> None:
+    for _ in range(2):
+        answer = face.ask("POST", "/queue/pause")
+        assert (answer.status, answer.body) == (200, b'{"paused":true}\n')
+        assert value(face.ask("GET", "/"))["paused"] is True
+    job = face.run()
+    assert SHOWN[job.state] == "new"
+    for _ in range(2):
+        answer = face.ask("POST", "/queue/resume")
+        assert (answer.status, answer.body) == (200, b'{"paused":false}\n')
+        assert "paused" not in value(face.ask("GET", "/"))
+    face.world.obey(face.now)
+    assert SHOWN[job.state] == "running"
+
+
+def test_the_jobs_of_a_group(face: Face) -> None:
+    for group in ("a", "b", "a"):
+        face.submit(f"/jobs?group={group}")
+    assert [j["id"] for j in value(face.ask("GET", "/jobs?group=a"))["jobs"]] == [0, 2]
+    assert value(face.ask("GET", "/jobs?group=A"))["jobs"] == []
+    assert face.ask("DELETE", "/jobs?group=a").status == 204
+    assert [j["id"] for j in value(face.ask("GET", "/jobs"))["jobs"]] == [1]
 
 
 def test_delete_everything(face: Face) -> None:

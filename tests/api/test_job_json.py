@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtot.api import job_json
-from rtot.jobs.job import Job, Options, Reason, State, Usage
+from rtot.jobs.job import Job, Options, Prerequisite, Reason, State, Usage
 from rtot.jobs.output import Output, Stream, UnreadableError
 from rtot.jobs.stop import Scope, Stop
 from rtot.text import NEVER
@@ -104,6 +104,9 @@ def test_all_fields() -> None:
             cwd="/srv",
             timeout=1.5,
             launcher="low",
+            group="deploy",
+            after=(Prerequisite(3), Prerequisite(4, anyhow=True)),
+            delay=0.5,
         ),
         9,
     )
@@ -134,6 +137,10 @@ def test_all_fields() -> None:
         "cwd": "/srv",
         "env": ["A", "B"],
         "title": "make all",
+        "group": "deploy",
+        "after": ["3", "4:any"],
+        "delay": 0.5,
+        "waits_for": [],
         "timeout": 1.5,
         "launcher": "low",
         "out_bytes": 1,

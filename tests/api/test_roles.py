@@ -42,7 +42,14 @@ class Company(Face):
         jobs = [self.jobs.get(job_id) for job_id in range(self.jobs.last_id + 1)]
         rows = [(j.id, j.state, j.timeout, j.reason, j.stop, j.change) for j in jobs if j]
         leased = dict(self.jobs.leases._held)
-        return [rows, leased, self.jobs.closing, self.jobs.last_id, self.jobs.changes.last]
+        return [
+            rows,
+            leased,
+            self.jobs.queue.paused,
+            self.jobs.closing,
+            self.jobs.last_id,
+            self.jobs.changes.last,
+        ]
 
 
 @pytest.fixture(name="company")
@@ -68,6 +75,8 @@ GET    /jobs/{id}/processes  read
 POST   /jobs/{id}/in         run
 POST   /jobs/{id}/kill       run
 POST   /jobs/{id}/timeout    run
+POST   /queue/pause          admin
+POST   /queue/resume         admin
 """
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rtot.api.answers import Reply
 from rtot.api.waits import JobsWait
 from rtot.http.messages import End, Response
-from rtot.jobs.job import PLAIN
+from rtot.jobs.job import PLAIN, Reason
 from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream
 from rtot.text import decode, original_bytes
@@ -62,6 +62,18 @@ def test_options(face: Face) -> None:
         "timeout=0",
         "stdin=maybe",
         "launcher=none",
+        "group=",
+        f"group={'g' * 256}",
+        "supersede",
+        "supersede=maybe&group=g",
+        "after=",
+        "after=-1",
+        "after=x",
+        "after=0:",
+        "after=0:all",
+        "after=0",
+        "after=0:any",
+        "delay=soon",
         "lease",
         "wait=x",
         "lease=maybe",
@@ -73,6 +85,66 @@ def test_bad_options_start_nothing(face: Face, query: str) -> None:
     assert value(answer)["message"].startswith(query.partition("=")[0])
     assert len(face.jobs) == 0
     assert face.jobs.last_id == -1
+
+
+def test_order(face: Face) -> None:
+    first = face.submit("/jobs?group=a%20b")
+    second = face.submit("/jobs?group=a%20b&after=0:any&after=0&delay=1m&supersede")
+    assert (first.reason, first.failure) == (Reason.SUPERSEDED, "superseded by job 1")
+    assert second.options.group is first.options.group
+    face.jobs.expire(face.now)
+    # Job 0 has not succeeded.
+    (shown,) = value(face.ask("GET", "/jobs/1?fields=group,after,delay,waits_for,reason"))["jobs"]
+    assert shown == {
+        "id": 1,
+        "state": "complete",
+        "exit": "not run: job 0 failed",
+        "group": "a b",
+        "after": ["0:any", "0"],
+        "delay": 60,
+        "waits_for": [],
+        "reason": "dependency",
+        "href": "/jobs/1",
+    }
+    face.submit("/jobs?delay=1m")
+    face.submit("/jobs?after=2&after=2&after=0:any")
+    (shown,) = value(face.ask("GET", "/jobs/3?fields=waits_for"))["jobs"]
+    assert shown == {"id": 3, "state": "new", "waits_for": [2], "href": "/jobs/3"}
+    answer = face.ask("POST", "/jobs?after=2&after=9", b"x")
+    assert (answer.status, value(answer)["message"]) == (400, "after: there is no job 9")
+    assert face.jobs.last_id == 3
+
+
+def test_a_job_that_can_never_run_is_told_at_once(face: Face) -> None:
+    face.complete(status=256)
+    answer = face.ask("POST", "/jobs?wait=60&fail&after=0&fields=reason", b"x")
+    assert (answer.status, value(answer)["jobs"][0]["reason"]) == (424, "dependency")
+    assert header(answer, "Rtot-Exit") == "not run: job 0 failed"
+
+
+def test_a_replay_comes_after_a_job_that_is_gone(face: Face) -> None:
+    face.complete()
+    first = face.ask("POST", "/jobs?after=0", b"x", idempotency_key="k")
+    face.ask("DELETE", "/jobs/0")
+    again = face.ask("POST", "/jobs?after=0", b"x", idempotency_key="k")
+    assert (first.status, again.status) == (201, 201)
+    assert header(again, "Idempotency-Replayed") == "true"
+
+
+def test_a_replay_supersedes_nothing(face: Face) -> None:
+    face.ask("POST", "/jobs?group=g&supersede", b"x", idempotency_key="k")
+    later = face.submit("/jobs?group=g")
+    face.ask("POST", "/jobs?group=g&supersede", b"x", idempotency_key="k")
+    assert not later.over
+
+
+def test_who_submits_to_a_paused_queue_is_told(face: Face) -> None:
+    assert header(face.ask("POST", "/jobs", b"x"), "Rtot-Paused") is None
+    face.jobs.queue.paused = True
+    assert header(face.ask("POST", "/jobs", b"x"), "Rtot-Paused") == "true"
+    answer = face.answer("POST", "/jobs?follow", b"x")
+    assert isinstance(answer, Response)
+    assert header(answer, "Rtot-Paused") == "true"
 
 
 def test_launchers() -> None:

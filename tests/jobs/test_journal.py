@@ -106,7 +106,7 @@ def test_a_job_that_is_deleted_was_killed(told: Told, started: bool) -> None:
 def test_nothing_has_happened(told: Told) -> None:
     assert told.counts() == {}
     names = [family.name for family in told.jobs.journal.families()]
-    assert len(set(names)) == len(names) == 9
+    assert len(set(names)) == len(names) == 8
 
 
 def test_counts() -> None:
@@ -114,7 +114,6 @@ def test_counts() -> None:
     told.run()
     told.run()
     assert told.counts()['rtot_jobs{state="new"}'] == 1
-    assert told.counts()["rtot_queue_length"] == 1
     assert told.counts()['rtot_jobs{state="running"}'] == 1
     told.jobs.output_received(0, Stream.OUT, b"abc", at(4))
     told.jobs.output_received(0, Stream.ERR, b"abcdef", at(4))

@@ -1,7 +1,13 @@
+import heapq
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from rtot.config import Settings
-from rtot.jobs.job import PLAIN, Job, State
+from rtot.jobs.job import PLAIN, Blocked, Job, Options, State
 from rtot.jobs.output import Output
 from rtot.jobs.queue import STARTING, Queue
+from rtot.metrics import render
 from tests.world import MemoryDisk
 
 DISK = MemoryDisk()
@@ -13,8 +19,27 @@ def next_time(queue: Queue) -> float:
     return time
 
 
+def make_job(job_id: int, group: str | None = None, *, blocked: bool = False) -> Job:
+    options = PLAIN if group is None else Options(group=group)
+    output = Output(DISK, str(job_id), limit=1, memory=1)
+    return Job(job_id, options, output, 1, blocked=Blocked([], 1.0) if blocked else None)
+
+
 def make_jobs(count: int) -> list[Job]:
-    return [Job(i, PLAIN, Output(DISK, str(i), limit=1, memory=1), 1) for i in range(count)]
+    return [make_job(i) for i in range(count)]
+
+
+def move(queue: Queue, job: Job, after: State) -> None:
+    before, job.state = job.state, after
+    queue.moved(job, before, after)
+
+
+def take(queue: Queue, now: float = 0.0) -> Job | None:
+    """As the job table does it."""
+    job = queue.take(now)
+    if job is not None:
+        move(queue, job, State.STARTING)
+    return job
 
 
 def test_first_come_first_served() -> None:
@@ -22,8 +47,8 @@ def test_first_come_first_served() -> None:
     jobs = make_jobs(3)
     for job in jobs:
         queue.add(job)
-    jobs[1].state = State.COMPLETE
-    assert [queue.take(0.0), queue.take(0.0), queue.take(0.0)] == [jobs[0], jobs[2], None]
+    move(queue, jobs[1], State.COMPLETE)
+    assert [take(queue), take(queue), take(queue)] == [jobs[0], jobs[2], None]
 
 
 def test_few_are_in_their_first_moments() -> None:
@@ -33,16 +58,16 @@ def test_few_are_in_their_first_moments() -> None:
         queue.add(job)
     for job in jobs[:2]:
         assert next_time(queue) <= 1.0
-        assert queue.take(1.0) is job
+        assert take(queue, 1.0) is job
         queue.started(job, 1.0)
-    assert queue.take(1.0) is None
+    assert take(queue, 1.0) is None
     assert queue.next_time() == 1.0 + STARTING
     queue.ended(0)
     queue.ended(99)
-    assert queue.take(1.001) is jobs[2]
+    assert take(queue, 1.001) is jobs[2]
     queue.started(jobs[2], 1.001)
-    assert queue.take(1.002) is None
-    assert queue.take(1.0 + STARTING) is jobs[3]
+    assert take(queue, 1.002) is None
+    assert take(queue, 1.0 + STARTING) is jobs[3]
 
 
 def test_after_a_failure_all_wait_longer_each_time() -> None:
@@ -53,17 +78,18 @@ def test_after_a_failure_all_wait_longer_each_time() -> None:
     now = 0.0
     waits = []
     for attempt in range(8):
-        assert queue.take(now) is first
-        assert queue.put_back(first, now) == (attempt == 0)
-        assert queue.take(now) is None
+        assert take(queue, now) is first
+        assert queue.put_back(now) == (attempt == 0)
+        move(queue, first, State.NEW)
+        assert take(queue, now) is None
         waits.append(next_time(queue) - now)
         now = next_time(queue)
     assert waits == sorted(waits)
     assert 0 < waits[0] < waits[-1] <= 2.0
-    assert queue.take(now) is first
+    assert take(queue, now) is first
     queue.started(first, now)
-    assert queue.take(now) is second
-    assert queue.put_back(second, now)
+    assert take(queue, now) is second
+    assert queue.put_back(now)
 
 
 def test_those_that_are_put_back_keep_their_order() -> None:
@@ -72,11 +98,12 @@ def test_those_that_are_put_back_keep_their_order() -> None:
         jobs = make_jobs(4)
         for job in jobs:
             queue.add(job)
-        taken = [queue.take(0.0) for _ in range(3)]
+        taken = [take(queue) for _ in range(3)]
         assert taken == jobs[:3]
         for index in order:
-            queue.put_back(jobs[index], 0.0)
-        assert [queue.take(100.0) for _ in range(5)] == [*jobs, None]
+            queue.put_back(0.0)
+            move(queue, jobs[index], State.NEW)
+        assert [take(queue, 100.0) for _ in range(5)] == [*jobs, None]
 
 
 def test_no_more_run_than_may() -> None:
@@ -89,23 +116,176 @@ def test_no_more_run_than_may() -> None:
         assert queue.unfinished == index + 1
     # One can run at once and two may wait.
     assert queue.full
-    assert queue.take(0.0) is jobs[0]
-    queue.moved(State.NEW, State.STARTING)
-    assert (queue.take(0.0), queue.next_time(), queue.full) == (None, None, True)
-    queue.moved(State.STARTING, State.RUNNING)
-    assert (queue.take(0.0), queue.unfinished) == (None, 3)
-    queue.moved(State.RUNNING, State.HELD)
+    assert take(queue) is jobs[0]
+    assert (take(queue), queue.next_time(), queue.full) == (None, None, True)
+    move(queue, jobs[0], State.RUNNING)
+    assert (take(queue), queue.unfinished) == (None, 3)
+    move(queue, jobs[0], State.HELD)
     assert (queue.unfinished, queue.full, queue.next_time()) == (2, False, 0.0)
-    queue.moved(State.HELD, State.COMPLETE)
+    move(queue, jobs[0], State.COMPLETE)
     assert queue.unfinished == 2
-    assert queue.take(0.0) is jobs[1]
+    assert take(queue) is jobs[1]
 
 
 def test_a_long_queue_is_full_too() -> None:
     queue = Queue(Settings(max_running=300, max_queued=300))
-    for job in make_jobs(600):
+    jobs = make_jobs(601)
+    for job in jobs[:600]:
         assert not queue.full
         queue.add(job)
     assert queue.full
-    queue.add(job)
+    queue.add(jobs[600])
     assert queue.full
+
+
+def test_a_group_has_one_job_at_a_time_or_as_many_as_was_said() -> None:
+    queue = Queue(Settings(groups=(("wide", 2),), max_starting=100))
+    names = ["deploy", "deploy", "wide", "wide", "wide", None, "deploy"]
+    jobs = [make_job(i, name) for i, name in enumerate(names)]
+    for job in jobs:
+        queue.add(job)
+    taken = [take(queue) for _ in jobs]
+    assert [j and j.id for j in taken] == [0, 2, 3, 5, None, None, None]
+    # Nothing is to be done until one of a group ends: the loop would spin otherwise.
+    assert queue.next_time() is None
+    move(queue, jobs[0], State.RUNNING)
+    assert take(queue) is None
+    move(queue, jobs[0], State.COMPLETE)
+    assert queue.next_time() == 0.0
+    assert take(queue) is jobs[1]
+    move(queue, jobs[3], State.HELD)
+    assert take(queue) is jobs[4]
+    assert take(queue) is None
+
+
+def test_a_job_without_a_group_waits_for_none() -> None:
+    queue = Queue(Settings(max_starting=100, max_running=2))
+    jobs = [make_job(i, "g" if i < 1000 else None) for i in range(1001)]
+    for job in jobs:
+        queue.add(job)
+    assert [take(queue), take(queue)] == [jobs[0], jobs[1000]]
+
+
+def test_a_job_that_was_blocked_takes_its_place() -> None:
+    queue = Queue(Settings(max_starting=100))
+    jobs = [make_job(0, "g", blocked=True), make_job(1, "g"), make_job(2), make_job(3, "g")]
+    for job in jobs:
+        queue.add(job)
+    assert take(queue) is jobs[1]
+    move(queue, jobs[0], State.NEW)
+    assert take(queue) is jobs[2]
+    move(queue, jobs[1], State.COMPLETE)
+    assert take(queue) is jobs[0]
+    move(queue, jobs[0], State.COMPLETE)
+    assert take(queue) is jobs[3]
+
+
+def test_one_of_a_group_that_comes_before_the_next_one_replaces_it() -> None:
+    queue = Queue(Settings(max_starting=100))
+    early, late = make_job(0, "g", blocked=True), make_job(1, "g")
+    queue.add(early)
+    queue.add(late)
+    move(queue, early, State.NEW)
+    assert take(queue) is early
+    assert (take(queue), queue.next_time()) == (None, None)
+
+
+def test_who_waits_in_a_group() -> None:
+    queue = Queue(Settings(max_starting=100))
+    jobs = [make_job(0, "g"), make_job(1, "g", blocked=True), make_job(2, "h"), make_job(3, "g")]
+    for job in jobs:
+        queue.add(job)
+    assert queue.waiting("g") == [jobs[0], jobs[1], jobs[3]]
+    assert queue.waiting("none") == []
+    assert take(queue) is jobs[0]
+    move(queue, jobs[1], State.COMPLETE)
+    assert queue.waiting("g") == [jobs[3]]
+    move(queue, jobs[3], State.COMPLETE)
+    move(queue, jobs[0], State.COMPLETE)
+    # The group is forgotten with its last job.
+    assert set(queue._groups) == {None, "h"}
+
+
+def test_a_queue_that_is_paused() -> None:
+    queue = Queue(Settings(max_running=1, max_queued=1))
+    queue.add(make_job(0))
+    assert not queue.full
+    queue.paused = True
+    assert (take(queue), queue.next_time(), queue.full) == (None, None, True)
+    text = b"".join(render([queue])).decode()
+    assert "\nrtot_queue_length 1\n" in text
+    assert "\nrtot_queue_paused 1\n" in text
+    queue.paused = False
+    assert queue.next_time() == 0.0
+    assert take(queue) is not None
+
+
+def test_what_is_left_of_removed_jobs_stays_small() -> None:
+    queue = Queue(Settings(max_running=1))
+    for i in range(1000):
+        queue.add(make_job(i, f"{i % 10}"))
+    queue.paused = True
+    for group in range(10):
+        for job in queue.waiting(f"{group}")[:-1]:
+            move(queue, job, State.COMPLETE)
+    assert len(queue._ready) <= 64 + 2 * 11
+    assert sum(len(group.ids) for group in queue._groups.values()) <= 10 * 67
+    queue.paused = False
+    taken = take(queue)
+    assert taken is not None
+    assert taken.id == 990
+
+
+class Model:
+    """The same by looking at every job."""
+
+    def __init__(self, limits: dict[str | None, int]) -> None:
+        self.limits = limits
+        self.jobs: list[Job] = []
+
+    def next(self) -> Job | None:
+        busy = [j.options.group for j in self.jobs if j.state is State.STARTING]
+        for job in self.jobs:
+            group = job.options.group
+            free = group is None or busy.count(group) < self.limits.get(group, 1)
+            if job.state is State.NEW and free:
+                return job
+        return None
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abrecp"), st.integers(0, 9), st.sampled_from([None, *"xyz"])),
+        max_size=60,
+    )
+)
+def test_it_is_what_one_would_find_by_looking_at_every_job(
+    steps: list[tuple[str, int, str | None]],
+) -> None:
+    queue = Queue(Settings(max_starting=1000, groups=(("x", 2),)))
+    model = Model({"x": 2})
+    for step, index, group in steps:
+        job = model.jobs[index % len(model.jobs)] if model.jobs else None
+        match step:
+            case "a" | "b":
+                job = make_job(len(model.jobs), group, blocked=step == "b")
+                model.jobs.append(job)
+                queue.add(job)
+            case "r" if job is not None and job.state is State.BLOCKED:
+                move(queue, job, State.NEW)
+            case "p" if job is not None and job.state is State.STARTING:
+                move(queue, job, State.NEW)
+            case "e" if job is not None and job.state is not State.COMPLETE:
+                move(queue, job, State.COMPLETE)
+            case _:
+                expected = model.next()
+                assert (queue.next_time() is None) == (expected is None)
+                assert take(queue) is expected
+        waiting = [j for j in model.jobs if j.state in (State.BLOCKED, State.NEW)]
+        running = [j for j in model.jobs if j.state is State.STARTING]
+        assert queue.unfinished == len(waiting) + len(running)
+        blocked = sum(j.state is State.BLOCKED for j in waiting)
+        assert f"rtot_queue_blocked {blocked}\n".encode() in b"".join(render([queue]))
+        for each in queue._groups.values():
+            assert heapq.nsmallest(1, each.ids) == each.ids[:1]
+            assert each.busy == sum(j.options.group == each.name for j in running)

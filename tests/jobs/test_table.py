@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.jobs.archive import MemoryArchive
+from rtot.jobs.blocked import UnknownJobError
 from rtot.jobs.changes import ANY_JOB, MOST_DELETIONS
 from rtot.jobs.commands import CloseOutputs, CloseStdin, FindHolders, Report, WriteStdin
 from rtot.jobs.job import (
@@ -26,6 +27,7 @@ from rtot.jobs.job import (
     Job,
     Key,
     Options,
+    Prerequisite,
     Reason,
     State,
 )
@@ -76,15 +78,16 @@ def table() -> Table:
 
 TABLE = drawn(
     """
-         DISPATCHED DEFERRED STARTED REFUSED  CANCELLED OUTPUTS_CLOSED EXITED   DRAIN_EXPIRED
-NEW      STARTING   -        -       -        COMPLETE  -              -        -
-STARTING -          NEW      RUNNING COMPLETE COMPLETE  -              -        -
-RUNNING  -          -        -       -        -         MUTE           DRAINING -
-MUTE     -          -        -       -        -         -              COMPLETE -
-DRAINING -          -        -       -        -         COMPLETE       -        HELD
-HELD     -          -        -       -        -         COMPLETE       -        -
-COMPLETE -          -        -       -        -         -              -        -
-""",
+         RELEASED DISPATCHED DEFERRED STARTED REFUSED  CANCELLED OUTPUTS_CLOSED EXITED   DRAIN_EXPIRED
+BLOCKED  NEW      -          -        -       -        COMPLETE  -              -        -
+NEW      -        STARTING   -        -       -        COMPLETE  -              -        -
+STARTING -        -          NEW      RUNNING COMPLETE COMPLETE  -              -        -
+RUNNING  -        -          -        -       -        -         MUTE           DRAINING -
+MUTE     -        -          -        -       -        -         -              COMPLETE -
+DRAINING -        -          -        -       -        -         COMPLETE       -        HELD
+HELD     -        -          -        -       -        -         COMPLETE       -        -
+COMPLETE -        -          -        -       -        -         -              -        -
+""",  # noqa: E501
     State,
     Event,
 )
@@ -97,6 +100,7 @@ def test_the_table_is_the_one_that_was_drawn() -> None:
 @pytest.mark.parametrize(
     ("state", "shown", "over"),
     [
+        (State.BLOCKED, "new", False),
         (State.NEW, "new", False),
         (State.STARTING, "new", False),
         (State.RUNNING, "running", False),
@@ -624,6 +628,169 @@ def test_a_job_that_is_ended_after_it_was_chosen_is_not_started(table: Table, ho
     assert table.jobs.take_commands() == []
 
 
+def after(*ids: int) -> tuple[Prerequisite, ...]:
+    return tuple(map(Prerequisite, ids))
+
+
+def test_a_job_that_comes_after_another(table: Table) -> None:
+    first = table.run()
+    second = table.run(after=after(first.id))
+    assert (second.state, SHOWN[second.state], second.waits_for) == (State.BLOCKED, "new", (0,))
+    table.world.end(first.id, 0, at(1))
+    assert table.jobs.next_deadline() == 0.0
+    table.jobs.expire(at(1))
+    table.world.obey(at(1))
+    assert (second.state, second.waits_for, second.blocked) == (State.RUNNING, (), None)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_job_that_comes_after_one_that_failed_is_never_run(table: Table, deleted: bool) -> None:
+    first = table.run()
+    second = table.submit(after=after(first.id))
+    third = table.submit(after=(*after(second.id), Prerequisite(first.id, anyhow=True)))
+    anyhow = table.submit(after=(Prerequisite(second.id, anyhow=True),))
+    if deleted:
+        table.jobs.forget(first, at(1))
+        # It is there until its processes are gone.
+        table.jobs.expire(at(1))
+        assert second.state is State.BLOCKED
+        table.world.obey(at(1))
+    else:
+        table.world.end(first.id, 256, at(1))
+    for _ in range(3):
+        table.jobs.expire(at(2))
+    what = "was deleted" if deleted else "failed"
+    assert (second.reason, second.failure) == (Reason.DEPENDENCY, f"not run: job 0 {what}")
+    assert (third.reason, third.failure) == (Reason.DEPENDENCY, "not run: job 1 failed")
+    assert (second.failed, second.pid, second.start, second.over) == (True, None, 0, True)
+    table.world.obey(at(2))
+    assert anyhow.state is State.RUNNING
+    assert set(table.disk.scripts) == {anyhow.id}
+
+
+def test_a_job_that_comes_after_one_that_has_failed_already(table: Table) -> None:
+    first = table.run()
+    table.world.end(first.id, 9, at(1))
+    job = table.submit(at(2), after=after(first.id))
+    assert (job.state, job.reason) == (State.COMPLETE, Reason.DEPENDENCY)
+    assert job.complete == at(2).wall
+    good = table.submit(after=(Prerequisite(first.id, anyhow=True),))
+    assert good.state is State.NEW
+
+
+def test_a_job_that_comes_after_none_that_exists(table: Table) -> None:
+    group = table.submit(group="g")
+    with pytest.raises(UnknownJobError):
+        table.submit(after=after(5), group="g", supersede=True)
+    assert (len(table.jobs), table.jobs.last_id, group.state) == (1, 0, State.NEW)
+    assert set(table.disk.scripts) == {0}
+
+
+def test_a_long_chain_ends_without_recursion_and_turn_by_turn(table: Table) -> None:
+    first = table.run()
+    last = first
+    for _ in range(10_000):
+        last = table.submit(after=after(last.id))
+    table.world.end(first.id, 256, at(1))
+    table.jobs.expire(at(1))
+    # Nobody else has to wait for all of them.
+    assert last.state is State.BLOCKED
+    turns = 1
+    while not last.over:
+        assert table.jobs.next_deadline() == 0.0
+        table.jobs.expire(at(1))
+        turns += 1
+    assert turns > 20
+    assert (last.reason, last.failure) == (Reason.DEPENDENCY, "not run: job 9999 failed")
+
+
+def test_a_long_chain_runs(table: Table) -> None:
+    first = table.run()
+    jobs = [table.submit(after=after(i)) for i in range(3)]
+    for job in (first, *jobs):
+        table.jobs.expire(at(1))
+        table.world.obey(at(1))
+        table.world.end(job.id, 0, at(1))
+    assert [job.reason for job in jobs] == [Reason.EXITED] * 3
+
+
+def test_a_job_with_a_delay(table: Table) -> None:
+    job = table.run(at(1), delay=600.0)
+    table.jobs.take_changes()
+    assert (job.state, table.jobs.next_deadline()) == (State.BLOCKED, 601.0)
+    table.jobs.expire(at(600.9))
+    table.world.obey(at(600.9))
+    assert job.state is State.BLOCKED
+    table.jobs.expire(at(601))
+    table.world.obey(at(601))
+    assert job.state is State.RUNNING
+
+
+def test_a_blocked_job_can_be_killed_deleted_and_given_a_timeout(table: Table) -> None:
+    first, second = table.submit(delay=5.0), table.submit(delay=5.0)
+    table.jobs.set_timeout(first, 3.0, at(0))
+    assert table.jobs.kill(first, at(0), Signals.SIGTERM, 5.0, WHY) is None
+    assert (first.reason, first.failure) == (Reason.KILLED, "killed before it was started")
+    table.jobs.forget(second, at(0))
+    table.jobs.take_changes()
+    table.jobs.take_commands()
+    assert (table.jobs.next_deadline(), table.disk.scripts) == (None, {})
+
+
+def test_the_newest_of_a_group_supersedes_those_that_wait(table: Table) -> None:
+    runs = table.run(group="g")
+    waits = table.submit(group="g")
+    blocked = table.submit(group="g", after=after(runs.id))
+    other = table.submit(group="h", delay=9.0)
+    newest = table.submit(at(1), group="g", supersede=True)
+    for job in (waits, blocked):
+        assert (job.state, job.reason) == (State.COMPLETE, Reason.SUPERSEDED)
+        assert (job.failure, job.failed) == (f"superseded by job {newest.id}", True)
+    assert (runs.state, other.state, newest.state) == (State.RUNNING, State.BLOCKED, State.NEW)
+    table.world.end(runs.id, 0, at(2))
+    table.world.obey(at(2))
+    assert newest.state is State.RUNNING
+
+
+def test_a_full_queue_takes_one_that_makes_room_and_cancels_nothing_for_one_that_it_does_not() -> (
+    None
+):
+    table = Table(max_running=1, max_queued=1)
+    table.run()
+    waits = table.submit(group="g")
+    with pytest.raises(QueueFullError):
+        table.submit(group="h", supersede=True)
+    table.disk.broken = True
+    with pytest.raises(StorageError):
+        table.submit(group="g", supersede=True)
+    assert waits.state is State.NEW
+    table.disk.broken = False
+    newest = table.submit(group="g", supersede=True)
+    assert (waits.reason, newest.state) == (Reason.SUPERSEDED, State.NEW)
+
+
+def test_nothing_is_started_while_the_queue_is_paused(table: Table) -> None:
+    table.jobs.queue.paused = True
+    job = table.run()
+    table.jobs.take_changes()
+    assert (job.state, table.jobs.next_deadline()) == (State.NEW, None)
+    table.jobs.queue.paused = False
+    table.world.obey(at(1))
+    assert job.state is State.RUNNING
+
+
+def test_the_end_ends_those_that_are_blocked_too(table: Table) -> None:
+    runs = table.run()
+    jobs = [table.submit(after=after(0)), table.submit(delay=1e6), table.submit(group="g")]
+    table.jobs.queue.paused = True
+    table.jobs.shut_down(at(1))
+    table.world.obey(at(1))
+    table.jobs.expire(at(2))
+    table.world.obey(at(2))
+    assert [job.reason for job in (runs, *jobs)] == [Reason.KILLED] * 4
+    assert table.jobs.ended
+
+
 class JobTableMachine(RuleBasedStateMachine):
     """The test plays the processes, the disk and the clock; the table must keep its word."""
 
@@ -636,13 +803,21 @@ class JobTableMachine(RuleBasedStateMachine):
     )
     def begin(self, max_running: int, keep: int | None, ttl: float | None) -> None:
         self.settings = Settings(
-            max_running=max_running, max_queued=4, max_memory=8, max_output=100, keep=keep, ttl=ttl
+            max_running=max_running,
+            max_queued=6,
+            max_memory=8,
+            max_output=100,
+            keep=keep,
+            ttl=ttl,
+            groups=(("b", 2),),
         )
         self.disk = MemoryDisk()
         self.table = JobTable(self.settings, self.disk, MemoryArchive())
         self.world = PaperProcesses(self.table)
         self.seconds = 0.0
-        self.started_in_order: list[int] = []
+        # The ids of each group, in the order of their starts.
+        self.starts: dict[str | None, list[int]] = {}
+        self.delayed_until: dict[int, float] = {}
         self.everything: list[Job] = []
         self.keys: dict[Key, Job] = {}
         self.chosen: Job | None = None
@@ -662,19 +837,47 @@ class JobTableMachine(RuleBasedStateMachine):
             st.none(), st.builds(Key, st.sampled_from([None, "me"]), st.sampled_from("ab"))
         ),
         stdin=st.booleans(),
+        group=st.sampled_from([None, "a", "b"]),
+        supersede=st.booleans(),
+        prerequisites=st.lists(st.tuples(st.integers(0, 8), st.booleans()), max_size=2),
+        delay=st.sampled_from([None, None, 0.0, 0.5, 5.0]),
     )
-    def submit(self, timeout: int | None, key: Key | None, stdin: bool) -> object:
+    def submit(
+        self,
+        timeout: int | None,
+        key: Key | None,
+        stdin: bool,
+        group: str | None,
+        supersede: bool,
+        prerequisites: list[tuple[int, bool]],
+        delay: float | None,
+    ) -> object:
         if key is not None and (known := self.table.replayed(key, 7)) is not None:
             assert known is self.keys[key]
             return multiple()
-        options = Options(timeout=timeout, stdin_open=stdin)
+        options = Options(
+            timeout=timeout,
+            stdin_open=stdin,
+            group=group,
+            supersede=supersede,
+            after=tuple(Prerequisite(*each) for each in prerequisites),
+            delay=delay,
+        )
         before = len(self.table)
+        known_ids = {job.id for job in self.everything if self.table.get(job.id) is job}
+        waited = [j for j in self.everything if j.state in (State.NEW, State.BLOCKED)]
+        victims = [j for j in waited if supersede and group and j.options.group == group]
         try:
             job = self.table.submit(SCRIPT, self.now, options, key=key, fingerprint=7)
+        except UnknownJobError as unknown:
+            assert unknown.job_id not in known_ids  # noqa: PT017
+            assert len(self.table) == before
+            assert all(not job.over for job in victims)
+            return multiple()
         except QueueFullError:
             assert len(self.table) == before
-            waiting = [j for j in self.table.roster.unfinished() if j.state is State.NEW]
-            assert len(waiting) >= self.settings.max_queued
+            assert len(waited) >= self.settings.max_queued
+            assert not victims
             return multiple()
         except ClosingError:
             assert self.table.closing
@@ -682,8 +885,15 @@ class JobTableMachine(RuleBasedStateMachine):
         except StorageError:
             assert self.disk.broken
             assert len(self.table) == before
+            assert all(not job.over for job in victims)
             return multiple()
         self.everything.append(job)
+        assert all(each.job_id in known_ids for each in options.after)
+        for victim in victims:
+            assert victim.reason is Reason.SUPERSEDED
+            assert victim.failure == f"superseded by job {job.id}"
+        if delay:
+            self.delayed_until[job.id] = self.seconds + delay
         if key is not None:
             self.keys[key] = job
         return job
@@ -728,11 +938,24 @@ class JobTableMachine(RuleBasedStateMachine):
         if defer:
             self.table.deferred(job, "not now", self.now)
             return
-        self.started_in_order.append(job.id)
+        assert self.seconds >= self.delayed_until.get(job.id, 0.0)
+        self.check_prerequisites(job)
+        self.starts.setdefault(job.options.group, []).append(job.id)
         if fail:
             self.table.not_started(job, "fork/exec: no", self.now)
         else:
             self.world.start(job, self.now)
+
+    def check_prerequisites(self, job: Job) -> None:
+        """Those of a job that runs are complete, and none has failed."""
+        for each in job.options.after:
+            first = self.everything[each.job_id]
+            assert first.over
+            assert each.anyhow or not first.failed
+
+    @rule(paused=st.booleans())
+    def pause(self, paused: bool) -> None:
+        self.table.queue.paused = paused
 
     @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 6.0]))
     def wait(self, seconds: float) -> None:
@@ -809,8 +1032,41 @@ class JobTableMachine(RuleBasedStateMachine):
         assert sum(j.state in busy for j in self.everything) <= self.settings.max_running
 
     @invariant()
+    def groups_keep_to_their_limits(self) -> None:
+        busy = {State.STARTING, State.RUNNING, State.MUTE, State.DRAINING}
+        for group, limit in (("a", 1), ("b", 2)):
+            assert (
+                sum(j.state in busy and j.options.group == group for j in self.everything) <= limit
+            )
+
+    @invariant()
     def first_in_first_out(self) -> None:
-        assert self.started_in_order == sorted(self.started_in_order)
+        """What did not have to wait for anything of its own is started in order."""
+        for group, started in self.starts.items():
+            plain = [i for i in started if self.everything[i].options.after == ()]
+            plain = [i for i in plain if not self.everything[i].options.delay]
+            assert plain == sorted(plain), group
+
+    @invariant()
+    def who_waits_has_what_to_wait_for(self) -> None:
+        for job in self.everything:
+            assert (job.blocked is not None) == (job.state is State.BLOCKED)
+            if job.blocked is not None:
+                assert job.waits_for or job.blocked.until is not None
+            if job.reason is Reason.DEPENDENCY:
+                assert any(
+                    not each.anyhow and self.everything[each.job_id].failed
+                    for each in job.options.after
+                )
+
+    @rule()
+    def nothing_is_stuck(self) -> None:
+        """After a turn, who is blocked waits for a job that is not over, or for a time."""
+        for _ in range(20):
+            self.table.expire(self.now)
+        for job in self.everything:
+            if job.blocked is not None and job.blocked.until is None:
+                assert any(not self.everything[i].over for i in job.waits_for)
 
     @invariant()
     def scripts_are_there_as_long_as_they_are_needed(self) -> None:
