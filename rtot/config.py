@@ -123,6 +123,7 @@ class Settings(NamedTuple):
     shutdown: bool = True
     allowed_origins: tuple[str, ...] = ()
     launchers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    stop_commands: tuple[tuple[str, tuple[str, ...]], ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -133,3 +134,7 @@ class Settings(NamedTuple):
     def launcher(self, name: str) -> tuple[str, ...] | None:
         """The argv prefix of that name, or None where there is no such launcher."""
         return dict(self.launchers).get(name)
+
+    def stop_command(self, launcher: str | None) -> tuple[str, ...]:
+        """What delivers signals to the jobs of that launcher; empty if rtot does it itself."""
+        return dict(self.stop_commands).get(launcher, ()) if launcher is not None else ()

@@ -41,6 +41,15 @@ class Storage(Protocol):
     def remove_script(self, job_id: int) -> None:
         """Delete a script's file."""
 
+    def mark(self, job_id: int, launcher: str) -> None:
+        """Have the next server know, if this one is killed, that the job may run elsewhere.
+
+        Raises StorageError.
+        """
+
+    def unmark(self, job_id: int) -> None:
+        """The job does not run."""
+
     def create(self, name: str) -> File:
         """A new, empty file, or raise StorageError."""
 

@@ -1,6 +1,6 @@
-"""Text formats that all modules share: JSON strings, and the original's times and durations.
+"""Text formats that all modules share: JSON strings, and the original's times, durations and exits.
 
-The original was written in Go, whose packages time and encoding/json define the formats.
+The original was written in Go, whose packages time, syscall and encoding/json define the formats.
 """
 
 import codecs
@@ -104,3 +104,47 @@ def _decimal(value: int, unit: int) -> str:
     whole, rest = divmod(value, unit)
     digits = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
     return f"{whole}.{digits}" if digits else str(whole)
+
+
+# The texts of Go's package syscall, which the original printed.
+_SIGNALS = {
+    1: "hangup",
+    2: "interrupt",
+    3: "quit",
+    4: "illegal instruction",
+    5: "trace/breakpoint trap",
+    6: "aborted",
+    7: "bus error",
+    8: "floating point exception",
+    9: "killed",
+    10: "user defined signal 1",
+    11: "segmentation fault",
+    12: "user defined signal 2",
+    13: "broken pipe",
+    14: "alarm clock",
+    15: "terminated",
+    16: "stack fault",
+    17: "child exited",
+    18: "continued",
+    19: "stopped (signal)",
+    20: "stopped",
+    21: "stopped (tty input)",
+    22: "stopped (tty output)",
+    23: "urgent I/O condition",
+    24: "CPU time limit exceeded",
+    25: "file size limit exceeded",
+    26: "virtual timer expired",
+    27: "profiling timer expired",
+    28: "window changed",
+    29: "I/O possible",
+    30: "power failure",
+    31: "bad system call",
+}
+
+
+def format_status(status: int) -> str:
+    """A wait status (waitpid(2)) as the original told of it; empty for 0."""
+    if number := status & 0x7F:
+        name = _SIGNALS.get(number, f"signal {number}")
+        return f"signal: {name}{' (core dumped)' if status & 0x80 else ''}"
+    return f"exit status {status >> 8}" if status else ""

@@ -74,6 +74,9 @@ def test_launchers_by_name() -> None:
     settings = Settings(launchers=(("low", ("nice", "-n", "19")),))
     assert settings.launcher("low") == ("nice", "-n", "19")
     assert settings.launcher("high") is None
+    settings = Settings(stop_commands=(("low", ("scancel", "x")),))
+    found = [settings.stop_command(name) for name in ("low", "high", None)]
+    assert found == [("scancel", "x"), (), ()]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +120,7 @@ def test_the_defaults_are_those_that_readme_tells() -> None:
             None,
             None,
             True,
+            (),
             (),
             (),
             (),

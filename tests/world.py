@@ -28,7 +28,7 @@ from rtot.jobs.commands import (
 from rtot.jobs.examination import ProcessStatus
 from rtot.jobs.job import Job, Usage
 from rtot.jobs.output import Stream
-from rtot.jobs.stop import Cause, Signal, Survey, Why
+from rtot.jobs.stop import Cause, RunStopCommand, Signal, Survey, Why
 from rtot.jobs.table import JobTable
 from rtot.storage import FileSpan, StorageError
 
@@ -91,6 +91,7 @@ class MemoryDisk:
         self.broken = False
         self.files: dict[str, MemoryFile] = {}
         self.scripts: dict[int, bytes] = {}
+        self.marks: dict[int, str] = {}
 
     def store_script(self, job_id: int, script: bytes) -> None:
         if self.broken:
@@ -106,6 +107,14 @@ class MemoryDisk:
 
     def remove_script(self, job_id: int) -> None:
         del self.scripts[job_id]
+
+    def mark(self, job_id: int, launcher: str) -> None:
+        if self.broken:
+            raise StorageError("no space left on device")
+        self.marks[job_id] = launcher
+
+    def unmark(self, job_id: int) -> None:
+        self.marks.pop(job_id, None)
 
     def create(self, name: str) -> MemoryFile:
         if self.broken:
@@ -124,6 +133,8 @@ class PaperProcesses:
         self.commands: list[Command] = []
         self.obstinate = False
         """Whether processes ignore everything but KILL."""
+        self.unreachable = False
+        """Whether stop commands fail."""
 
     def obey(self, now: Now) -> None:
         """Carry out all commands and start all jobs, until there are no more."""
@@ -149,6 +160,14 @@ class PaperProcesses:
                 stop.delivered(found, number)
                 if found and (number is Signals.SIGKILL or not self.obstinate):
                     self.end(stop.job_id, int(number), now)
+            case RunStopCommand(stop, number):
+                if self.unreachable:
+                    self.jobs.stop_command_ended(command, "exit status 1", "no route", now)
+                    return
+                if stop.job_id in self.alive and (number is Signals.SIGKILL or not self.obstinate):
+                    # What stands for it here ends with it.
+                    self.end(stop.job_id, int(number), now)
+                self.jobs.stop_command_ended(command, "", "", now)
             case Survey(stop, _):
                 self.jobs.surveyed(stop, self._found(stop.job_id), now)
             case FindHolders(job_id):

@@ -13,7 +13,7 @@ from rtot.jobs.job import SHOWN, Job, Usage
 from rtot.jobs.output import Stream, UnreadableError
 from rtot.jobs.stop import Stop
 from rtot.jobs.tail import Tail, tail_start
-from rtot.text import EACH_BYTE, decode, format_time, string, strings
+from rtot.text import EACH_BYTE, decode, format_status, format_time, string, strings
 
 ALWAYS = ("id", "state", "exit", "href")
 DEFAULT_FIELDS: tuple[str, ...] = ("out", "err", "start", "complete", "create", "hint")
@@ -35,46 +35,6 @@ _PIECE = 64 * 1024
 # An Enum's `name` is Python code.
 _STREAMS = ((Stream.OUT, "out"), (Stream.ERR, "err"))
 
-# The texts of Go's package syscall, which the original printed.
-_SIGNALS = {
-    1: "hangup",
-    2: "interrupt",
-    3: "quit",
-    4: "illegal instruction",
-    5: "trace/breakpoint trap",
-    6: "aborted",
-    7: "bus error",
-    8: "floating point exception",
-    9: "killed",
-    10: "user defined signal 1",
-    11: "segmentation fault",
-    12: "user defined signal 2",
-    13: "broken pipe",
-    14: "alarm clock",
-    15: "terminated",
-    16: "stack fault",
-    17: "child exited",
-    18: "continued",
-    19: "stopped (signal)",
-    20: "stopped",
-    21: "stopped (tty input)",
-    22: "stopped (tty output)",
-    23: "urgent I/O condition",
-    24: "CPU time limit exceeded",
-    25: "file size limit exceeded",
-    26: "virtual timer expired",
-    27: "profiling timer expired",
-    28: "window changed",
-    29: "I/O possible",
-    30: "power failure",
-    31: "bad system call",
-}
-
-
-def signal_name(number: int) -> str:
-    """What Go calls a signal."""
-    return _SIGNALS.get(number, f"signal {number}")
-
 
 def exit_text(job: Job) -> str:
     """The original's `exit`: empty for 0 and for a job that is not complete."""
@@ -82,10 +42,7 @@ def exit_text(job: Job) -> str:
         return ""
     if job.failure:
         return job.failure
-    status = job.status
-    if number := status & 0x7F:
-        return f"signal: {signal_name(number)}{' (core dumped)' if status & 0x80 else ''}"
-    return f"exit status {status >> 8}" if status else ""
+    return format_status(job.status)
 
 
 def dropped(job: Job) -> list[tuple[str, int]]:
@@ -104,10 +61,17 @@ def receipt(stop: Stop | None, signal: Signals) -> str:
     """A JSON object: who got the signal, who was killed, and who is left."""
     found = (stop.signalled, stop.escalated, stop.surviving) if stop is not None else ({}, {}, {})
     signalled, escalated, surviving = map(processes, found)
-    return (
+    text = (
         f'{{"signal":"{signal.name}","signalled":{signalled}'
-        f',"escalated":{escalated},"surviving":{surviving}}}'
+        f',"escalated":{escalated},"surviving":{surviving}'
     )
+    if stop is not None and stop.launcher is not None:
+        rows = (
+            f'{{"signal":"{o.signal.name}","exit":{string(o.exit or "0")},"text":{string(o.text)}}}'
+            for o in stop.outcomes
+        )
+        text += f',"stop":[{",".join(rows)}]'
+    return f"{text}}}"
 
 
 def _usage(usage: Usage | None) -> str:

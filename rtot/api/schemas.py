@@ -93,6 +93,7 @@ SCHEMAS: dict[str, Schema] = {
         signalled=_array(ref("Process")),
         escalated=_array(ref("Process")),
         surviving=_array(ref("Process")),
+        stop=_array(_object("signal exit text", signal=_TEXT, exit=_TEXT, text=_TEXT)),
     ),
     "Usage": _object(
         "user system peak", user={"type": "number"}, system={"type": "number"}, peak=_COUNT

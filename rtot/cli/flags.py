@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rtot import __version__
 from rtot.config import parse_duration, parse_size
 from rtot.credentials import Credential, is_secret, parse_credential
+from rtot.jobs.launch import placeholders
 from rtot.system.listeners import parse_address
 
 
@@ -102,12 +103,27 @@ def _group(text: str) -> tuple[str, int]:
 
 def _launcher(text: str) -> tuple[str, tuple[str, ...]]:
     """`NAME=ARGV PREFIX`, split like a shell splits words, but by no shell."""
+    name, argv = _words(text)
+    if "signal" in placeholders(argv):
+        raise ValueError(f"{text!r}: {{signal}} is for --stop")
+    return name, argv
+
+
+def _stop(text: str) -> tuple[str, tuple[str, ...]]:
+    """`NAME=ARGV`, as a launcher."""
+    name, argv = _words(text)
+    if "script" in placeholders(argv):
+        raise ValueError(f"{text!r}: {{script}} is for --launcher")
+    return name, argv
+
+
+def _words(text: str) -> tuple[str, tuple[str, ...]]:
     import shlex
 
-    name, equals, prefix = text.partition("=")
-    argv = tuple(shlex.split(prefix))
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or not equals or not argv:
-        raise ValueError(f"{text!r}: want NAME='argv prefix'")
+    name, equals, rest = text.partition("=")
+    argv = tuple(shlex.split(rest))
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) or not equals or not argv:
+        raise ValueError(f"{text!r}: want NAME='word word'")
     return name, argv
 
 
@@ -186,6 +202,11 @@ _FLAGS = (
         repeatable=True,
     ),
     _Flag(
+        *("--stop", "NAME='ARGV'", _stop, "stop_commands"),
+        "what delivers {signal} to job {id} of that launcher, where that runs elsewhere",
+        repeatable=True,
+    ),
+    _Flag(
         *("--group", "NAME=N", _group, "groups"),
         "how many jobs of this group may run at a time (default 1)",
         repeatable=True,
@@ -261,10 +282,12 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | s
     ):
         if setting not in options and environ.get(variable):
             options[setting] = _convert(variable, convert, environ[variable])
-    for setting in ("launchers", "groups"):
-        chosen = options.setdefault(setting, [])
+    for flag in (flags["--launcher"], flags["--stop"], flags["--group"]):
+        chosen = options.setdefault(flag.setting, [])
         if len(dict(chosen)) < len(chosen):
-            raise UsageError(f"--{setting.removesuffix('s')}: a name was given twice")
+            raise UsageError(f"{flag.name}: a name was given twice")
+    for name in dict(options["stop_commands"]).keys() - dict(options["launchers"]).keys():
+        raise UsageError(f"--stop: there is no launcher {name}")
     return options
 
 

@@ -22,11 +22,12 @@ from rtot.loop.server import Server, read_clock
 from rtot.loop.signals import Signals
 from rtot.loop.vitals import Vitals
 from rtot.system import listeners, processes
+from rtot.system.leftovers import Leftover, take_leftovers
 from rtot.system.listeners import Listener, parse_address
 from rtot.system.log import Log, json_line, traceback_lines
 from rtot.system.processes import Processes
 from rtot.system.secret_file import read_secrets
-from rtot.system.spool import Spool, remove_leftovers
+from rtot.system.spool import Spool
 from rtot.system.systemd import Notifier
 from rtot.system.vitals import ProcessVitals
 from rtot.text import reason
@@ -77,8 +78,7 @@ def _main(argv: Sequence[str]) -> int:
         if not spool.allows_execution and "default" not in dict(options["launchers"]):
             why = "is mounted noexec: no script could be run (see --spool-dir)"
             raise SetupError(f"{parent} {why}")
-        remove_leftovers(parent)
-        return _serve(options, signals, spool)
+        return _serve(options, signals, spool, take_leftovers(parent))
     finally:
         spool.close()
 
@@ -99,7 +99,9 @@ def _make_secret(words: Sequence[str]) -> int:
     return 0
 
 
-def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
+def _serve(
+    options: dict[str, Any], signals: Signals, spool: Spool, leftovers: list[Leftover]
+) -> int:
     secret_file = options.pop("secret_file", None)
     secret = options.pop("secret", None)
     made_up = None
@@ -125,12 +127,13 @@ def _serve(options: dict[str, Any], signals: Signals, spool: Spool) -> int:
         signals,
         Handler(settings, authenticator, jobs, started, (vitals, ProcessVitals())),
         jobs,
-        Processes({**os.environ, **variables}, settings.first_reserved_descriptor),
+        Processes(spool.server_id, {**os.environ, **variables}, settings.first_reserved_descriptor),
         opened,
         log,
         Notifier(os.environ),
         Reload(authenticator, secret_file, tls),
         vitals,
+        leftovers,
     )
     if made_up is not None:
         # Not by the log, which may be collected and kept.
@@ -178,6 +181,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     options["first_reserved_descriptor"] = shares.first_reserved
     options["max_starting"] = max(4, 2 * len(os.sched_getaffinity(0)))
     options["launchers"] = tuple(options["launchers"])
+    options["stop_commands"] = tuple(options["stop_commands"])
     options["groups"] = tuple(options["groups"])
     options["allowed_origins"] = tuple(options.get("allowed_origins", ()))
     return Settings(**options)

@@ -7,7 +7,7 @@ kind must fail if it gets another.
 from dataclasses import dataclass
 
 from rtot.jobs.examination import Examination
-from rtot.jobs.stop import Signal, Survey
+from rtot.jobs.stop import RunStopCommand, Signal, Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class ReportBug:
 Command = (
     Signal
     | Survey
+    | RunStopCommand
     | FindHolders
     | CloseOutputs
     | WriteStdin

@@ -5,14 +5,15 @@ from signal import Signals
 from rtot.deadlines import Deadlines
 from rtot.jobs.commands import Outbox
 from rtot.jobs.job import Job
-from rtot.jobs.stop import Scope, Signal, Stop, Survey
+from rtot.jobs.stop import RunStopCommand, Scope, Stop, StopOrder
 
 
 class Endings:
     """Stops that are not over.
 
     The owner carries out their commands. It reports a Signal with `Stop.delivered`, a Survey with
-    `surveyed` here, and calls `expire` at `next_deadline`. The end of each stop is reported once.
+    `surveyed` here, a RunStopCommand with `command_ended`, and calls `expire` at `next_deadline`.
+    The end of each stop is reported once.
     """
 
     __slots__ = ("_deadlines", "_outbox", "_stops")
@@ -27,11 +28,18 @@ class Endings:
         return bool(self._stops)
 
     def begin(
-        self, job: Job, signal: Signals, grace: float | None, scope: Scope, now: float
+        self,
+        job: Job,
+        signal: Signals,
+        grace: float | None,
+        scope: Scope,
+        now: float,
+        *,
+        launcher: str | None = None,
     ) -> Stop:
         """End the job, which was started, or signal it, as Stop says."""
         assert job.pid is not None
-        stop = Stop(job.id, job.pid, signal, grace, scope, now)
+        stop = Stop(job.id, job.pid, signal, grace, scope, now, launcher=launcher)
         self._stops[stop] = job
         self._follow(stop, stop.begin())
         return stop
@@ -39,6 +47,12 @@ class Endings:
     def surveyed(self, stop: Stop, found: dict[int, str], now: float) -> Job | None:
         """A Survey was carried out; the job if its stop is over now."""
         return self._follow(stop, stop.surveyed(found, now))
+
+    def command_ended(
+        self, command: RunStopCommand, exit: str, text: str, now: float
+    ) -> Job | None:
+        """A stop command has ended; the job if its stop is over now."""
+        return self._follow(command.stop, command.stop.command_ended(command, exit, text, now))
 
     def expire(self, now: float) -> list[tuple[Job, Stop]]:
         """Do what is due; the stops that are over now, each with its job."""
@@ -54,7 +68,7 @@ class Endings:
         """When `expire` will next have something to do (monotonic)."""
         return self._deadlines.next()
 
-    def _follow(self, stop: Stop, commands: list[Signal | Survey]) -> Job | None:
+    def _follow(self, stop: Stop, commands: list[StopOrder]) -> Job | None:
         """Queue the stop's commands and its deadline; return its job if it has just ended."""
         self._outbox.command(*commands)
         if not stop.over:

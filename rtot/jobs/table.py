@@ -43,9 +43,9 @@ from rtot.jobs.retention import Retention
 from rtot.jobs.roster import Roster
 from rtot.jobs.script import title_of
 from rtot.jobs.stdin import Inputs
-from rtot.jobs.stop import Cause, Scope, Stop, Why
+from rtot.jobs.stop import Cause, RunStopCommand, Scope, Stop, Why
 from rtot.jobs.timers import Due, Timers
-from rtot.storage import Storage
+from rtot.storage import Storage, StorageError
 
 
 class ClosingError(Exception):
@@ -293,6 +293,12 @@ class JobTable:
             job.holders = holders
             self._outbox.changed(job_id)
 
+    def stop_command_ended(self, command: RunStopCommand, exit: str, text: str, now: Now) -> None:
+        """A stop command was carried out: its `exit`, empty for 0, and what it wrote."""
+        job = self._endings.command_ended(command, exit, text, now.monotonic)
+        if job is not None:
+            self._stopped(job, command.stop)
+
     def surveyed(self, stop: Stop, found: dict[int, str], now: Now) -> None:
         """A Survey was carried out."""
         if (job := self._endings.surveyed(stop, found, now.monotonic)) is not None:
@@ -354,8 +360,16 @@ class JobTable:
         that was ended in the meantime and is not STARTING any more.
         """
         job = self.queue.take(now.monotonic)
-        if job is not None:
-            self._transition(job, Event.DISPATCHED, now)
+        if job is None:
+            return None
+        self._transition(job, Event.DISPATCHED, now)
+        if self._runs_elsewhere(job):
+            # Known to the next server, if this one is killed.
+            try:
+                self._storage.mark(job.id, job.options.launcher or "")
+            except StorageError as failure:
+                self.deferred(job, str(failure), now)
+                return None
         return job
 
     def take_changes(self) -> set[int]:
@@ -392,6 +406,8 @@ class JobTable:
         self.leases.clear(job.id)
         job.hint = job.hint or hints.of_end(job, self._storage)
         self._storage.remove_script(job.id)
+        if self._runs_elsewhere(job):
+            self._storage.unmark(job.id)
         job.reason = job.reason or reason_of_exit(job)
         self.journal.completed(job)
         self._blocked.ended(job.id, well=not job.failed)
@@ -422,11 +438,22 @@ class JobTable:
     def _stop(
         self, job: Job, signal: Signals, grace: float | None, why: Why, now: Now, scope: Scope
     ) -> Stop:
-        stop = self._endings.begin(job, signal, grace, scope, now.monotonic)
+        stop = self._endings.begin(
+            job,
+            signal,
+            grace,
+            scope,
+            now.monotonic,
+            launcher=job.options.launcher if self._runs_elsewhere(job) else None,
+        )
         stop.why = why
         if stop.kills:
             job.stop = stop
         return stop
+
+    def _runs_elsewhere(self, job: Job) -> bool:
+        """Whether what runs here only stands for it."""
+        return bool(self._settings.stop_command(job.options.launcher))
 
     def _stopped(self, job: Job, stop: Stop) -> None:
         """A stop is over: close the outputs of a forgotten job, even if they are still held."""

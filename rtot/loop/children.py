@@ -6,6 +6,7 @@ the table. The selector is the server's; here it is only told which pipes to wat
 
 import os
 import selectors
+from signal import Signals
 
 from rtot.clock import Now
 from rtot.config import Settings
@@ -21,10 +22,13 @@ from rtot.jobs.commands import (
     WriteStdin,
 )
 from rtot.jobs.job import Job, State, Usage
+from rtot.jobs.launch import launch_command, stop_command
 from rtot.jobs.output import Stream
-from rtot.jobs.stop import Scope, Signal, Survey
+from rtot.jobs.stop import RunStopCommand, Scope, Signal, Survey
 from rtot.jobs.table import JobTable
 from rtot.loop.run import Descriptor, Run
+from rtot.loop.stop_commands import Ended, LeftoverJob, StopCommands
+from rtot.system.leftovers import Leftover
 from rtot.system.log import Log
 from rtot.system.processes import (
     READ,
@@ -68,15 +72,19 @@ class Children:
         self._pids: dict[int, Run] = {}
         # When the selector is to be told of their outputs.
         self._unwatched: Deadlines[Run] = Deadlines()
+        self._stop_commands = StopCommands(processes)
 
     def next_deadline(self) -> float | None:
         """When `expire` will next have something to do (monotonic)."""
-        return self._unwatched.next()
+        times = (self._unwatched.next(), self._stop_commands.next_deadline())
+        return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: Now) -> None:
         """Watch the jobs that were started a while ago and still run."""
         for run in self._unwatched.due(now.monotonic):
             self._watch(run, now)
+        for ended in self._stop_commands.expire(now):
+            self._finish_stop_command(ended, now)
 
     def begin_turn(self) -> None:
         """Forget what was read of /proc in earlier turns."""
@@ -128,6 +136,9 @@ class Children:
     def _finish_run(self, exit: Exit, now: Now) -> None:
         run = self._pids.pop(exit.pid, None)
         if run is None:
+            ended = self._stop_commands.exited(exit)
+            if ended is not None:
+                self._finish_stop_command(ended, now)
             # An orphan that this process adopted as PID 1, or a child it had before exec.
             return
         try:
@@ -169,6 +180,10 @@ class Children:
             case Survey(stop, scope):
                 found = self._processes.find(Target(stop.job_id, stop.pid, scope))
                 self._jobs.surveyed(stop, found, now)
+            case RunStopCommand(stop, signal):
+                words = self._settings.stop_command(stop.launcher)
+                argv = stop_command(words, stop.job_id, self._processes.server_id, signal)
+                self._stop_commands.add(command, argv, now)
             case FindHolders(job_id):
                 found = self._processes.holders([o.fd for o in self._outputs(job_id)])
                 self._jobs.holders_found(job_id, found)
@@ -192,6 +207,45 @@ class Children:
         run = self._runs.get(job_id)
         return [] if run is None else run.outputs
 
+    def end_leftover(self, leftover: Leftover, now: Now) -> None:
+        """Have the jobs of a server that was killed stopped where they may still run."""
+        for job_id, launcher in list(leftover.jobs.items()):
+            words = self._settings.stop_command(launcher)
+            if words:
+                argv = stop_command(words, job_id, leftover.server_id, Signals.SIGKILL)
+                self._stop_commands.add(LeftoverJob(leftover, job_id), argv, now)
+            else:
+                leftover.stopped(job_id)
+                self._log.warning(
+                    now,
+                    "a job of a server that was killed may still run: its launcher has no --stop",
+                    job=job_id,
+                    server=leftover.server_id,
+                    launcher=launcher,
+                )
+
+    def start_stop_commands(self, now: Now) -> None:
+        """Spawn some of the stop commands that wait."""
+        for ended in self._stop_commands.start(now):
+            self._finish_stop_command(ended, now)
+
+    def _finish_stop_command(self, ended: Ended, now: Now) -> None:
+        command, exit, text = ended
+        match command.subject:
+            case RunStopCommand(stop) as order:
+                about: dict[str, str | int] = {"job": stop.job_id}
+                self._jobs.stop_command_ended(order, exit, text, now)
+            case LeftoverJob(leftover, job_id):
+                about = {"job": job_id, "server": leftover.server_id}
+                if not exit:
+                    leftover.stopped(job_id)
+                    self._log.info(now, "job of a killed server stopped", **about)
+        if exit:
+            argv = " ".join(command.argv)
+            self._log.warning(
+                now, "stop command failed", **about, command=argv, exit=exit, text=text
+            )
+
     def start(self, job: Job, now: Now) -> None:
         """Spawn the process of a job that was chosen, and tell the table what came of it."""
         if job.state is not State.STARTING:
@@ -199,8 +253,10 @@ class Children:
             return
         options = job.options
         prefix = self._settings.launcher(options.launcher) if options.launcher else None
+        script = self._jobs.script_path(job)
+        words = launch_command(prefix or (), job.id, self._processes.server_id, script)
         # The operator's words are in the encoding of the locale, the client's in UTF-8.
-        argv = [os.fsencode(word) for word in (*(prefix or ()), self._jobs.script_path(job))]
+        argv = [os.fsencode(word) for word in words]
         argv += map(original_bytes, (*options.args, *options.private_args))
         env = {original_bytes(name): original_bytes(value) for name, value in options.env}
         cwd = None if options.cwd is None else original_bytes(options.cwd)

@@ -12,6 +12,7 @@ import gc
 import selectors
 import signal
 import time
+from collections.abc import Sequence
 
 from rtot import __version__
 from rtot.api.handler import Handler
@@ -27,6 +28,7 @@ from rtot.loop.reload import Reload
 from rtot.loop.run import Descriptor
 from rtot.loop.signals import Signals
 from rtot.loop.vitals import Vitals
+from rtot.system.leftovers import Leftover
 from rtot.system.listeners import Listener, close_listeners
 from rtot.system.log import Log
 from rtot.system.processes import Processes
@@ -38,8 +40,9 @@ _OBJECTS = 20_000
 _LONGEST_WAIT = 86400.0
 # Seconds without accepting, when there is no descriptor for a connection.
 _REST = 0.5
-# Seconds beyond the grace that an ending server waits for processes to die.
-_PATIENCE = 10.0
+# Seconds beyond the grace that an ending server waits for processes to die: for a stop command,
+# and for what is killed after that.
+_PATIENCE = 12.0
 
 
 class Server:
@@ -57,6 +60,7 @@ class Server:
         notifier: Notifier,
         reload: Reload,
         vitals: Vitals,
+        leftovers: Sequence[Leftover] = (),
     ) -> None:
         self._settings = settings
         self._signals = signals
@@ -66,6 +70,7 @@ class Server:
         self._notifier = notifier
         self._reload = reload
         self._vitals = vitals
+        self._leftovers = leftovers
         self._selector = selectors.DefaultSelector()
         self._children = Children(settings, jobs, processes, self._selector, log)
         self._clients = Clients(settings, handler, jobs, self._selector, log, vitals)
@@ -81,6 +86,8 @@ class Server:
         self._listen(now)
         for listener in self._listeners:
             self._log.info(now, "listening", address=listener.name, version=__version__)
+        for leftover in self._leftovers:
+            self._children.end_leftover(leftover, now)
         self._log.flush(now)
         self._notifier.ready(now)
         # Reference counting frees nearly everything. Looking for cycles at every 700th new
@@ -123,8 +130,7 @@ class Server:
             self._jobs.retire(now, watchers, watchers.take_unwatched())
         finally:
             # Even after a bug above, or the job would stay STARTING for ever.
-            if job is not None:
-                self._start(job)
+            self._start(job, now)
 
     def _patience(self, now: Now) -> float | None:
         """How long the selector may wait: until the nearest deadline, or not at all."""
@@ -202,10 +208,12 @@ class Server:
     def _keep(self) -> None:
         """Make changes durable before they are reported. A no-op: jobs live in memory."""
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job | None, now: Now) -> None:
         """Start the job that was chosen. That takes a millisecond: no answer waits for it."""
         try:
-            self._children.start(job, read_clock())
+            if job is not None:
+                self._children.start(job, read_clock())
+            self._children.start_stop_commands(now)
         except Exception as failure:
             self._log.bug(failure, read_clock())
 

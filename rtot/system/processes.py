@@ -115,12 +115,12 @@ class Processes:
         "server_id",
     )
 
-    def __init__(self, environ: Mapping[str, str], first_reserved: int) -> None:
+    def __init__(self, server_id: str, environ: Mapping[str, str], first_reserved: int) -> None:
         """`environ` is what jobs get, less what is for the server.
 
         Pipes get no descriptor of `first_reserved` or above.
         """
-        self.server_id = os.urandom(8).hex()
+        self.server_id = server_id
         # Encoded once, and not at every spawn.
         self._environ = {
             os.fsencode(name): os.fsencode(value)
@@ -168,7 +168,7 @@ class Processes:
 
     def spawn(
         self,
-        job_id: int,
+        job_id: int | None,
         argv: list[bytes],
         env: Mapping[bytes, bytes],
         cwd: bytes | None,
@@ -176,12 +176,17 @@ class Processes:
     ) -> int:
         """Start argv[0] in a new session, connected to the pipes, and return its pid.
 
+        Without a job it is not marked as one's.
+
         It is looked for in PATH if it has no slash. The process's ends are closed then.
 
         Raises NotStartedError or TryLaterError.
         """
         environ = {**self._environ, **env}
-        environ[JOB.encode()] = b"%d" % job_id
+        if job_id is None:
+            del environ[SERVER.encode()]
+        else:
+            environ[JOB.encode()] = b"%d" % job_id
         # Where a pipe is stdin, its action comes after this one.
         actions = [(os.POSIX_SPAWN_DUP2, self._devnull, 0)]
         actions += [(os.POSIX_SPAWN_DUP2, pipe.theirs, pipe.number) for pipe in pipes]
@@ -205,7 +210,8 @@ class Processes:
                 raise NotStartedError(f"fork/exec {decode(argv[0])}: invalid argument") from error
             except OSError as error:
                 raise _refusal(error, f"fork/exec {decode(argv[0])}") from error
-        self._leaders[pid] = job_id
+        if job_id is not None:
+            self._leaders[pid] = job_id
         for pipe in pipes:
             os.close(pipe.theirs)
         return pid
@@ -360,6 +366,12 @@ class Processes:
         finally:
             os.close(pidfd)
         return True
+
+
+def kill_session(pid: int) -> None:
+    """KILL what a child that is not reaped has started in its group."""
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def read_pipe(fd: int) -> bytes | None:

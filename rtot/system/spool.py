@@ -4,7 +4,8 @@ One directory, mode 0700, named by chance in `--spool-dir`; everything in it is 
 through its descriptor, created O_EXCL and O_NOFOLLOW, so that nothing planted in a shared
 /tmp is ever followed. It is removed at exit. Its owner holds a lock on it for as long as it
 lives; a directory of ours that nobody locks belonged to a server that was killed, and the
-next server removes it.
+next server removes it (`leftovers`). It is named by the server's id, so that the next server knows
+that too, and a job that may run elsewhere is marked in it.
 
 A script has a file of its own from its submission to its job's end, and no other script ever
 gets that file: a process that a job has left behind may open its script at any time.
@@ -18,7 +19,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import stat
 
 from rtot.storage import StorageError
@@ -27,7 +27,9 @@ from rtot.text import reason
 _OPEN_FILES = 32
 # Servers that start at the same time may collide, but not many times in a row.
 _ATTEMPTS = 10
-_PREFIX = "rtot-"
+PREFIX = "rtot-"
+# A symbolic link to the name of a launcher, which takes neither a descriptor nor a block.
+MARK = "elsewhere-"
 
 
 class SpoolFile:
@@ -74,18 +76,20 @@ class SpoolFile:
 class Spool:
     """The directory, from its creation to its removal."""
 
-    __slots__ = ("_directory", "_open", "path")
+    __slots__ = ("_directory", "_marks", "_open", "path", "server_id")
 
     def __init__(self, parent: str) -> None:
         """Create it inside `parent`; OSError when that cannot be done."""
         parent = os.path.abspath(parent)
         self._open: dict[str, int] = {}
+        self._marks: dict[int, str] = {}
         for _ in range(_ATTEMPTS):
-            name = f"{_PREFIX}{os.geteuid()}-{os.urandom(6).hex()}"
-            self.path = os.path.join(parent, name)
+            self.server_id = os.urandom(8).hex()
+            """Of this server's life."""
+            self.path = os.path.join(parent, f"{PREFIX}{os.geteuid()}-{self.server_id}")
             os.mkdir(self.path, 0o700)
             try:
-                self._directory = _open_private(self.path)
+                self._directory = open_private(self.path)
             except FileNotFoundError:
                 # Another server, which is starting too, took it for a leftover.
                 continue
@@ -141,10 +145,12 @@ class Spool:
 
     def _make_again(self) -> None:
         os.mkdir(self.path, 0o700)
-        directory = _open_private(self.path)
+        directory = open_private(self.path)
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(self._directory)
         self._directory = directory
+        for job_id, launcher in self._marks.items():
+            os.symlink(launcher, f"{MARK}{job_id}", dir_fd=directory)
 
     def script_path(self, job_id: int) -> str:
         return f"{self.path}/job-{job_id}"
@@ -164,6 +170,27 @@ class Spool:
 
     def remove_script(self, job_id: int) -> None:
         self.remove(f"job-{job_id}")
+
+    def mark(self, job_id: int, launcher: str) -> None:
+        if job_id in self._marks:
+            return
+        name = f"{MARK}{job_id}"
+        try:
+            try:
+                os.symlink(launcher, name, dir_fd=self._directory)
+            except FileExistsError:
+                self._clear(name)
+                os.symlink(launcher, name, dir_fd=self._directory)
+            except FileNotFoundError:
+                self._make_again()
+                os.symlink(launcher, name, dir_fd=self._directory)
+        except OSError as error:
+            raise StorageError(reason(error)) from error
+        self._marks[job_id] = launcher
+
+    def unmark(self, job_id: int) -> None:
+        if self._marks.pop(job_id, None) is not None:
+            self.remove(f"{MARK}{job_id}")
 
     def create(self, name: str) -> SpoolFile:
         try:
@@ -200,37 +227,11 @@ class Spool:
         for fd in self._open.values():
             _close(fd)
         self._open.clear()
-        _remove_tree(self.path, self._directory)
+        remove_tree(self.path, self._directory)
         os.close(self._directory)
 
 
-def remove_leftovers(parent: str) -> None:
-    """Remove the directories of dead servers of this user; what cannot be is left."""
-    ours = re.compile(f"{_PREFIX}{os.geteuid()}-[0-9a-f]{{12}}")
-    try:
-        names = os.listdir(parent)
-    except OSError:
-        return
-    for name in names:
-        path = os.path.join(parent, name)
-        if not ours.fullmatch(name):
-            continue
-        try:
-            directory = _open_private(path)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            # Its server is alive.
-            continue
-        else:
-            _remove_tree(path, directory)
-        finally:
-            os.close(directory)
-
-
-def _open_private(path: str) -> int:
+def open_private(path: str) -> int:
     """Open a directory that is ours alone, or raise OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     status = os.fstat(fd)
@@ -240,7 +241,7 @@ def _open_private(path: str) -> int:
     return fd
 
 
-def _remove_tree(path: str, directory: int) -> None:
+def remove_tree(path: str, directory: int) -> None:
     """Remove the directory `path`, open as `directory`; what cannot be is left."""
     with contextlib.suppress(OSError):
         for name in os.listdir(directory):

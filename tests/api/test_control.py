@@ -245,6 +245,34 @@ def test_a_signal_that_is_only_delivered(face: Face, grace: str, signal: str) ->
     assert (job.over, job.reason, job.stop) == (False, None, None)
 
 
+def test_a_receipt_of_a_stop_command() -> None:
+    there = (("there", ("srun",)),)
+    face = Face(launchers=there, stop_commands=(("there", ("scancel",)),))
+    face.world.unreachable = True
+    face.run("/jobs?launcher=there")
+    wait = face.answer("POST", "/jobs/0/kill?grace=1")
+    assert isinstance(wait, StopWait)
+    for second in range(6):
+        face.now = at(1 + second)
+        face.jobs.expire(face.now)
+        face.world.obey(face.now)
+    assert wait.changed(0)
+    answer = wait.answer()
+    assert isinstance(answer, Response)
+    assert value(answer) == {
+        "signal": "SIGTERM",
+        "signalled": [],
+        "escalated": [{"pid": 1000, "command": "job-0"}],
+        "surviving": [],
+        "stop": [
+            {"signal": "SIGTERM", "exit": "exit status 1", "text": "no route"},
+            {"signal": "SIGKILL", "exit": "exit status 1", "text": "no route"},
+        ],
+    }
+    (job,) = value(face.ask("GET", "/jobs/0?fields=receipt"))["jobs"]
+    assert job["receipt"] == value(answer)
+
+
 def test_a_timeout_keeps_a_receipt_like_a_kill(face: Face) -> None:
     face.run("/jobs?timeout=5")
     assert value(face.ask("GET", "/jobs/0?fields=receipt"))["jobs"][0]["receipt"] is None

@@ -9,7 +9,7 @@ from rtot.api import job_json
 from rtot.jobs.job import Job, Options, Prerequisite, Reason, State, Usage
 from rtot.jobs.output import Output, Stream, UnreadableError
 from rtot.jobs.stop import Scope, Stop
-from rtot.text import NEVER
+from rtot.text import NEVER, format_status
 from tests.world import MemoryDisk
 
 
@@ -225,7 +225,9 @@ def test_signals_have_the_names_that_go_gave_them() -> None:
         "|virtual timer expired|profiling timer expired|window changed|I/O possible"
         "|power failure|bad system call|signal 32"
     )
-    assert [job_json.signal_name(n) for n in range(1, 33)] == names.split("|")
+    assert [format_status(n) for n in range(1, 33)] == [
+        f"signal: {name}" for name in names.split("|")
+    ]
 
 
 def test_what_is_told_at_once_and_what_in_pieces() -> None:

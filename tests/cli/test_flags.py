@@ -10,7 +10,7 @@ from rtot.system.listeners import Address
 
 
 def test_nothing_is_asked_for() -> None:
-    assert parse([], {}) == {"launchers": [], "groups": []}
+    assert parse([], {}) == {"launchers": [], "stop_commands": [], "groups": []}
 
 
 def test_flags_of_every_kind() -> None:
@@ -19,6 +19,7 @@ def test_flags_of_every_kind() -> None:
             *("-a=:8457", "-a", "unix:/run/s", "-s=secret", "--ttl", "1h", "--keep=0"),
             *("--max-running=3", "--socket-mode=0660", "-f", "json", "--max-body", "1K"),
             *("--launcher", "low=nice -n '1 9'", "--no-shutdown"),
+            *("--stop", "low=kill -s {signal} '{server} {id}'"),
             *("--group=deploy=2", "--group", "a=b=1"),
             *("--env=A=1", "--env", "B=x=y", "--head-timeout=0", "--idle-timeout", "1d"),
             *("--allow-origin=https://ci.example", "--allow-origin", "http://[::1]:8080"),
@@ -40,6 +41,7 @@ def test_flags_of_every_kind() -> None:
         "head_timeout": math.inf,
         "idle_timeout": 86400.0,
         "launchers": [("low", ("nice", "-n", "1 9"))],
+        "stop_commands": [("low", ("kill", "-s", "{signal}", "{server} {id}"))],
         "groups": [("deploy", 2), ("a=b", 1)],
         "spool_dir": "/spool",
     }
@@ -52,6 +54,7 @@ def test_the_environment() -> None:
         "secret": parse_credential("s"),
         "log_format": "json",
         "launchers": [],
+        "stop_commands": [],
         "groups": [],
     }
 
@@ -113,6 +116,11 @@ def test_version(flag: str) -> None:
         (["--tls-key=a"], "--tls-key and --tls-client-ca go with --tls-cert"),
         (["--launcher", "a=b", "--launcher", "a=c"], "--launcher: a name was given twice"),
         (["--launcher", "a"], "--launcher: "),
+        (["--launcher", "a=b {signal}"], "--launcher: 'a=b {signal}': {signal} is for --stop"),
+        (["--launcher", "a=b", "--stop", "a=b x{script}"], "--stop: 'a=b x{script}': {script} is"),
+        (["--launcher", "a=b", "--stop", "a="], "--stop: 'a=': want NAME='word word'"),
+        (["--launcher", "a=b", "--stop", "a=b", "--stop", "a=c"], "--stop: a name was given twice"),
+        (["--launcher", "a=b", "--stop", "b=b"], "--stop: there is no launcher b"),
         (["--group", "a=1", "--group", "a=2"], "--group: a name was given twice"),
         (["--group", "a"], "--group: 'a': want NAME=N"),
         (["--group", "=2"], "--group: '=2': want NAME=N"),

@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 from signal import Signals
 
@@ -7,11 +8,14 @@ from rtot.jobs.stop import (
     MOMENT,
     REAP,
     TRANSITIONS,
+    CommandOutcome,
     Event,
     Phase,
+    RunStopCommand,
     Scope,
     Signal,
     Stop,
+    StopOrder,
     Survey,
 )
 from tests.tables import drawn
@@ -25,14 +29,18 @@ def stop(signal: Signals = TERM, grace: float | None = 5.0) -> Stop:
 
 TABLE = drawn(
     """
-              GRACE_OVER    MOMENT_OVER REAP_OVER GRACE_CANCELLED NONE_LEFT
-NOTIFIED      -             SURVIVED    -         ALL_KILLED      GONE
-ASKED         LEADER_KILLED -           -         ALL_KILLED      GONE
-LEADER_KILLED -             ALL_KILLED  -         ALL_KILLED      GONE
-ALL_KILLED    -             -           SURVIVED  ALL_KILLED      GONE
-GONE          -             -           -         GONE            GONE
-SURVIVED      -             -           -         SURVIVED        SURVIVED
-""",
+                    GRACE_OVER        MOMENT_OVER REAP_OVER GRACE_CANCELLED   NONE_LEFT COMMAND_ENDED
+NOTIFIED            -                 SURVIVED    -         ALL_KILLED        GONE      -
+ASKED               LEADER_KILLED     -           -         ALL_KILLED        GONE      -
+NOTIFYING_ELSEWHERE -                 -           -         KILLING_ELSEWHERE GONE      NOTIFIED_ELSEWHERE
+NOTIFIED_ELSEWHERE  -                 SURVIVED    -         KILLING_ELSEWHERE GONE      -
+ASKED_ELSEWHERE     KILLING_ELSEWHERE -           -         KILLING_ELSEWHERE GONE      ASKED_ELSEWHERE
+KILLING_ELSEWHERE   -                 -           -         KILLING_ELSEWHERE GONE      LEADER_KILLED
+LEADER_KILLED       -                 ALL_KILLED  -         ALL_KILLED        GONE      -
+ALL_KILLED          -                 -           SURVIVED  ALL_KILLED        GONE      -
+GONE                -                 -           -         GONE              GONE      GONE
+SURVIVED            -                 -           -         SURVIVED          SURVIVED  -
+""",  # noqa: E501
     Phase,
     Event,
 )
@@ -179,7 +187,100 @@ def test_a_survey_that_comes_late_has_no_effect() -> None:
 def test_a_stop_that_is_over_does_not_expire() -> None:
     s = stop()
     s.surveyed({}, 1.0)
-    with pytest.raises(KeyError):
+    with pytest.raises(AssertionError):
         s.expire(99.0)
     with pytest.raises(AssertionError, match="GRACE_OVER of a stop that is GONE"):
         s._advance(Event.GRACE_OVER, 99.0)
+
+
+def elsewhere(signal: Signals = TERM, grace: float | None = 5.0) -> Stop:
+    return Stop(0, 100, signal, grace, Scope.TREE, 0.0, launcher="slurm")
+
+
+def command(orders: list[StopOrder], signal: Signals) -> RunStopCommand:
+    """The one order that there is."""
+    (order,) = orders
+    assert isinstance(order, RunStopCommand)
+    assert order.signal is signal
+    return order
+
+
+def test_a_stop_command_is_run_in_place_of_signals() -> None:
+    s = elsewhere()
+    asked = command(s.begin(), TERM)
+    assert s.command_ended(asked, "", "", 0.1) == []
+    assert s.expire(s.due) == [Survey(s, Scope.TREE)]
+    assert s.surveyed({100: "srun"}, 0.2) == []
+    assert s.surveyed({}, 1.0) == []
+    assert s.over
+    assert s.outcomes == [CommandOutcome(TERM, "", "")]
+    assert (s.signalled, s.escalated, s.surviving) == ({}, {}, {})
+
+
+def test_what_stands_for_it_here_is_killed_after_that() -> None:
+    s = elsewhere()
+    s.command_ended(command(s.begin(), TERM), "", "", 0.1)
+    killing = command(s.expire(5.0), KILL)
+    # However long that takes: whoever runs it has a limit.
+    assert s.expire(14.9) == [Survey(s, Scope.TREE)]
+    assert s.surveyed({100: "srun"}, 14.9) == []
+    assert s.command_ended(killing, "exit status 1", "no route", 15.0) == [
+        Signal(s, KILL, Scope.LEADER)
+    ]
+    s.delivered({100: "srun"}, KILL)
+    assert s.expire(15.0 + MOMENT) == [Signal(s, KILL, Scope.TREE)]
+    assert s.surveyed({}, 15.3) == []
+    assert s.over
+    assert s.outcomes[1] == CommandOutcome(KILL, "exit status 1", "no route")
+    assert s.escalated == {100: "srun"}
+
+
+def test_kill_at_once_elsewhere() -> None:
+    s = elsewhere(KILL)
+    killing = command(s.begin(), KILL)
+    assert s.command_ended(killing, "", "", 0.1) == [Signal(s, KILL, Scope.LEADER)]
+
+
+def test_the_end_of_an_earlier_command_is_not_that_of_the_last() -> None:
+    s = elsewhere()
+    asked = command(s.begin(), TERM)
+    killing = command(s.expire(5.0), KILL)
+    assert s.command_ended(asked, "not ended after 10 s", "", 10.0) == []
+    assert s.command_ended(killing, "", "", 10.1) == [Signal(s, KILL, Scope.LEADER)]
+
+
+def test_a_stop_is_over_when_its_commands_are() -> None:
+    """The receipt tells what became of each."""
+    s = elsewhere()
+    asked = command(s.begin(), TERM)
+    assert s.surveyed({}, 0.1) == []
+    assert not s.over
+    assert s.expire(s.due) == []
+    assert s.due == math.inf
+    assert s.cancel_grace(1.0) == []
+    assert s.command_ended(asked, "signal: killed", "", 10.0) == []
+    assert s.over
+
+
+def test_a_signal_that_is_only_delivered_elsewhere() -> None:
+    s = elsewhere(HUP, None)
+    assert not s.kills
+    telling = command(s.begin(), HUP)
+    assert s.expire(60.0) == [Survey(s, Scope.TREE)]
+    assert s.command_ended(telling, "", "", 61.0) == []
+    assert not s.over
+    assert s.expire(61.0 + MOMENT) == []
+    assert s.over
+
+
+@pytest.mark.parametrize("grace", [None, 5.0])
+@pytest.mark.parametrize("told", [False, True])
+def test_who_has_no_grace_left_elsewhere(grace: float | None, told: bool) -> None:
+    s = elsewhere(TERM, grace)
+    asked = command(s.begin(), TERM)
+    if told:
+        s.command_ended(asked, "", "", 0.1)
+    killing = command(s.cancel_grace(0.2), KILL)
+    assert s.cancel_grace(0.3) == []
+    assert s.command_ended(killing, "", "", 0.4) == [Signal(s, KILL, Scope.LEADER)]
+    assert s.cancel_grace(0.5) == [Signal(s, KILL, Scope.TREE)]

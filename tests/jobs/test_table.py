@@ -31,12 +31,14 @@ from rtot.jobs.job import (
     Reason,
     State,
 )
+from rtot.jobs.journal import Fact
 from rtot.jobs.keys import KeyConflictError
+from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream
 from rtot.jobs.queue import STARTING, QueueFullError
 from rtot.jobs.selection import Selection
 from rtot.jobs.stdin import BUFFER, StdinClosedError
-from rtot.jobs.stop import Scope, Signal
+from rtot.jobs.stop import RunStopCommand, Scope, Signal, Survey
 from rtot.jobs.table import (
     ClosingError,
     JobTable,
@@ -628,6 +630,85 @@ def test_a_job_that_is_ended_after_it_was_chosen_is_not_started(table: Table, ho
     assert table.jobs.take_commands() == []
 
 
+def elsewhere(**settings: object) -> Table:
+    return Table(
+        launchers=(("slurm", ("srun",)), ("low", ("nice",))),
+        stop_commands=(("slurm", ("scancel",)),),
+        **settings,
+    )
+
+
+def test_a_job_that_may_run_elsewhere_is_marked_from_its_start_to_its_end() -> None:
+    table = elsewhere()
+    jobs = [table.submit(launcher=name) for name in ("slurm", "low", None)]
+    assert table.disk.marks == {}
+    table.world.obey(at(0))
+    assert [job.state for job in jobs] == [State.RUNNING] * 3
+    assert table.disk.marks == {0: "slurm"}
+    table.world.end(0, 0, at(1))
+    assert table.disk.marks == {}
+
+
+def test_a_job_that_cannot_be_marked_is_not_started() -> None:
+    table = elsewhere()
+    job = table.submit(launcher="slurm")
+    table.disk.broken = True
+    assert table.jobs.take_job(at(0)) is None
+    assert job.state is State.NEW
+    assert table.jobs.take_commands() == [
+        Report("cannot start jobs for now: no space left on device")
+    ]
+    table.disk.broken = False
+    retry = table.jobs.queue.next_time()
+    assert retry is not None
+    assert table.jobs.take_job(at(retry)) is job
+    table.jobs.not_started(job, "fork/exec srun: no such file or directory", at(retry))
+    assert table.disk.marks == {}
+
+
+def test_a_job_that_runs_elsewhere_is_ended_by_its_stop_command() -> None:
+    table = elsewhere()
+    job = table.run(launcher="slurm")
+    stop = table.jobs.kill(job, at(1), Signals.SIGTERM, 5.0, WHY)
+    assert stop is not None
+    table.world.obey(at(1))
+    table.jobs.expire(at(1.01))
+    table.world.obey(at(1.01))
+    assert [type(command) for command in table.world.commands] == [RunStopCommand, Survey]
+    assert stop.over
+    assert (job.reason, job.status, table.disk.marks) == (Reason.KILLED, 15, {})
+
+
+@pytest.mark.parametrize("how", ["timeout", "lease", "delete", "shutdown"])
+def test_every_end_of_a_job_uses_it(how: str) -> None:
+    table = elsewhere(grace=2.0)
+    table.world.unreachable = True
+    job = table.run(launcher="slurm", timeout=1.0 if how == "timeout" else None)
+    match how:
+        case "timeout":
+            table.jobs.expire(at(1))
+        case "lease":
+            table.jobs.leases.take(job.id)
+            table.jobs.leases.release(Lease(job.id, 1.0), 0.0)
+            table.jobs.expire(at(1))
+        case "delete":
+            table.jobs.forget(job, at(1))
+        case _:
+            table.jobs.shut_down(at(1))
+    table.world.obey(at(1))
+    for tenth in range(100):
+        now = at(1 + tenth / 10)
+        table.jobs.expire(now)
+        table.world.obey(now)
+    found = [c for c in table.world.commands if isinstance(c, RunStopCommand | Signal)]
+    # It fails both times; then what stands for the job here is killed.
+    assert [c.signal for c in found] == [Signals.SIGTERM, Signals.SIGKILL, Signals.SIGKILL]
+    assert isinstance(found[2], Signal)
+    assert job.state is State.COMPLETE
+    facts = [entry for entry in table.jobs.journal.take() if entry.fact is Fact.KILLED]
+    assert [len(entry.stop.outcomes) for entry in facts if entry.stop] == [2]
+
+
 def after(*ids: int) -> tuple[Prerequisite, ...]:
     return tuple(map(Prerequisite, ids))
 
@@ -810,6 +891,8 @@ class JobTableMachine(RuleBasedStateMachine):
             keep=keep,
             ttl=ttl,
             groups=(("b", 2),),
+            launchers=(("there", ("srun",)),),
+            stop_commands=(("there", ("scancel",)),),
         )
         self.disk = MemoryDisk()
         self.table = JobTable(self.settings, self.disk, MemoryArchive())
@@ -841,6 +924,7 @@ class JobTableMachine(RuleBasedStateMachine):
         supersede=st.booleans(),
         prerequisites=st.lists(st.tuples(st.integers(0, 8), st.booleans()), max_size=2),
         delay=st.sampled_from([None, None, 0.0, 0.5, 5.0]),
+        launcher=st.sampled_from([None, "there"]),
     )
     def submit(
         self,
@@ -851,6 +935,7 @@ class JobTableMachine(RuleBasedStateMachine):
         supersede: bool,
         prerequisites: list[tuple[int, bool]],
         delay: float | None,
+        launcher: str | None,
     ) -> object:
         if key is not None and (known := self.table.replayed(key, 7)) is not None:
             assert known is self.keys[key]
@@ -862,6 +947,7 @@ class JobTableMachine(RuleBasedStateMachine):
             supersede=supersede,
             after=tuple(Prerequisite(*each) for each in prerequisites),
             delay=delay,
+            launcher=launcher,
         )
         before = len(self.table)
         known_ids = {job.id for job in self.everything if self.table.get(job.id) is job}
@@ -962,8 +1048,14 @@ class JobTableMachine(RuleBasedStateMachine):
         self.seconds += seconds
         self.table.expire(self.now)
 
-    @rule(obstinate=st.booleans(), broken=st.booleans(), room=st.integers(0, 50))
-    def change_the_world(self, obstinate: bool, broken: bool, room: int) -> None:
+    @rule(
+        obstinate=st.booleans(),
+        broken=st.booleans(),
+        unreachable=st.booleans(),
+        room=st.integers(0, 50),
+    )
+    def change_the_world(self, obstinate: bool, broken: bool, unreachable: bool, room: int) -> None:
+        self.world.unreachable = unreachable
         self.world.obstinate = obstinate
         self.disk.broken = broken
         self.disk.room = room
@@ -1072,6 +1164,13 @@ class JobTableMachine(RuleBasedStateMachine):
     def scripts_are_there_as_long_as_they_are_needed(self) -> None:
         needed = {j.id for j in self.everything if not j.over}
         assert set(self.disk.scripts) == needed
+
+    @invariant()
+    def what_may_run_elsewhere_is_marked(self) -> None:
+        busy = [j for j in self.everything if j.state is not State.NEW and not j.over]
+        needed = {j.id for j in busy if j.options.launcher and j.state is not State.BLOCKED}
+        waiting = {j.id for j in self.everything if j.state is State.NEW}
+        assert needed <= set(self.disk.marks) <= needed | waiting
 
     @invariant()
     def complete_jobs_tell_all(self) -> None:

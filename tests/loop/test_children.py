@@ -17,6 +17,7 @@ from rtot.jobs.output import Stream
 from rtot.jobs.table import JobTable
 from rtot.loop.children import Children
 from rtot.loop.run import Descriptor
+from rtot.system.leftovers import take_leftovers
 from rtot.system.log import Log
 from rtot.system.processes import Processes
 from rtot.system.spool import Spool
@@ -33,7 +34,9 @@ class Side:
         chosen = Settings(**{"drain": 1.0, **settings})  # type: ignore[arg-type]
         self.spool = Spool(str(directory))
         self.jobs = JobTable(chosen, self.spool, MemoryArchive())
-        self.processes = Processes({"PATH": os.environ["PATH"]}, first_reserved)
+        self.processes = Processes(
+            self.spool.server_id, {"PATH": os.environ["PATH"]}, first_reserved
+        )
         self.selector = selectors.DefaultSelector()
         self.log_path = directory / "log"
         self.log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -82,6 +85,10 @@ class Side:
         self.children.expire(self.now)
         self.act()
         return self.now
+
+    def told(self) -> str:
+        self.log.flush(self.now)
+        return self.log_path.read_text()
 
     def close(self) -> None:
         self.jobs.shut_down(self.now)
@@ -315,3 +322,94 @@ def test_a_bug_is_logged_with_its_traceback(side: Side) -> None:
     side.act()
     side.log.flush(side.now)
     assert "ZeroDivisionError: a bug" in side.log_path.read_text()
+
+
+def stops(directory: Path, argv: str) -> Side:
+    """Whose jobs of the launcher `there` have that stop command."""
+    words = tuple(argv.split())
+    launchers = (("there", ("env", "NAME=rtot-{server}-{id}")),)
+    return Side(directory, launchers=launchers, stop_commands=(("there", words),))
+
+
+def finish_commands(side: Side) -> None:
+    """Start the stop commands, and see to their ends."""
+    side.children.start_stop_commands(side.now)
+
+    def done() -> bool:
+        side.children.reap(side.now)
+        side.act()
+        return not side.children._stop_commands._running
+
+    until(done)
+
+
+def test_a_launcher_is_told_which_job_it_starts(tmp_path: Path) -> None:
+    side = stops(tmp_path, "true")
+    job = side.start(b"echo $NAME", launcher="there")
+    side.exit(job)
+    assert output(job) == f"rtot-{side.spool.server_id}-0\n".encode()
+    side.close()
+
+
+def test_a_stop_command_gets_the_signal(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    side = stops(tmp_path, f"cp /dev/null {told}-{{signal}}-{{id}}-{{server}}")
+    job = side.start(b"echo; sleep 1000", launcher="there")
+    side.advance(0.02)
+    side.observe_until(job, b"\n")
+    stop = side.jobs.kill(job, side.now, Signals.SIGUSR1, None, WHY)
+    assert stop is not None
+    side.act()
+    finish_commands(side)
+    assert Path(f"{told}-USR1-0-{side.spool.server_id}").exists()
+    assert [(o.signal, o.exit, o.text) for o in stop.outcomes] == [(Signals.SIGUSR1, "", "")]
+    assert job.state is State.RUNNING
+    assert "stop command failed" not in side.told()
+    side.jobs.forget(job, side.now)
+    side.act()
+    finish_commands(side)
+    side.jobs.cancel_grace(side.now)
+    side.act()
+    finish_commands(side)
+    side.exit(job)
+    side.close()
+
+
+def test_a_stop_command_that_fails_is_told(tmp_path: Path) -> None:
+    side = stops(tmp_path, "cp /does/not/exist .")
+    job = side.start(b"echo; sleep 1000", launcher="there")
+    side.advance(0.02)
+    side.observe_until(job, b"\n")
+    stop = side.jobs.kill(job, side.now, Signals.SIGKILL, 0.0, WHY)
+    assert stop is not None
+    side.act()
+    finish_commands(side)
+    (outcome,) = stop.outcomes
+    assert outcome.exit == "exit status 1"
+    assert "/does/not/exist" in outcome.text
+    log = side.told()
+    assert 'msg="stop command failed" job=0 command="cp /does/not/exist ." exit="exit' in log
+    # What is here is killed all the same.
+    side.exit(job)
+    assert (job.reason, job.status) == (Reason.KILLED, 9)
+    side.close()
+
+
+def test_the_jobs_of_a_killed_server_are_stopped(tmp_path: Path) -> None:
+    dead = Spool(str(tmp_path))
+    for job_id, launcher in ((3, "there"), (4, "there"), (5, "gone")):
+        dead.mark(job_id, launcher)
+    os.close(dead._directory)
+    (leftover,) = take_leftovers(str(tmp_path))
+    (tmp_path / "runs-3").touch()
+    side = stops(tmp_path, f"mv {tmp_path}/runs-{{id}} {tmp_path}/{{server}}-{{signal}}-{{id}}")
+    side.children.end_leftover(leftover, side.now)
+    finish_commands(side)
+    assert (tmp_path / f"{dead.server_id}-KILL-3").exists()
+    log = side.told()
+    assert f'msg="job of a killed server stopped" job=3 server="{dead.server_id}"' in log
+    assert f'msg="stop command failed" job=4 server="{dead.server_id}"' in log
+    assert 'its launcher has no --stop" job=5' in log
+    # What could not be stopped is left to the next server.
+    assert os.listdir(dead.path) == ["elsewhere-4"]
+    side.close()

@@ -49,7 +49,7 @@ class House:
         self.spool = Spool(str(directory))
         self.signals = NoSignals()
         self.jobs = JobTable(settings, self.spool, MemoryArchive())
-        self.processes = Processes({}, 1 << 20)
+        self.processes = Processes(self.spool.server_id, {}, 1 << 20)
         self.log_path = directory / "log"
         self.log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT, 0o600)
         self.log = Log(self.log_fd, as_json=False)
@@ -183,10 +183,10 @@ def test_who_cannot_be_ended_is_given_up(house: House, monkeypatch: pytest.Monke
     monkeypatch.setattr(type(house.jobs), "ended", property(lambda _: False))
     house.signals._noted.add(signal.SIGTERM)
     house.turn(1)
-    assert not house.server._has_ended(at(11))
-    house.turn(11.1)
+    assert not house.server._has_ended(at(13))
+    house.turn(13.1)
     assert "some processes could not be ended" in house.told()
-    assert house.server._has_ended(at(11.1))
+    assert house.server._has_ended(at(13.1))
 
 
 def test_the_selector_waits_until_the_nearest_deadline(house: House) -> None:

@@ -27,7 +27,7 @@ TERM = int(signal.SIGTERM)
 
 @pytest.fixture
 def processes() -> Processes:
-    return Processes({"PATH": os.environ["PATH"]}, 1 << 20)
+    return Processes("cafe", {"PATH": os.environ["PATH"]}, 1 << 20)
 
 
 def start(processes: Processes, *argv: str, cwd: str | None = None, job_id: int = 7) -> int:

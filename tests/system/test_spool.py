@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rtot.storage import StorageError
-from rtot.system.spool import Spool, SpoolFile, remove_leftovers
+from rtot.system.leftovers import take_leftovers
+from rtot.system.spool import Spool, SpoolFile
 
 
 def test_the_directory_is_private(spool: Spool) -> None:
@@ -61,7 +62,7 @@ def test_a_spool_that_was_cleaned_away_is_made_again(tmp_path: Path) -> None:
     assert lost.read(0, 1) == b""
     # It is ours, private and locked again.
     test_the_directory_is_private(spool)
-    remove_leftovers(str(tmp_path))
+    assert take_leftovers(str(tmp_path)) == []
     assert Path(spool.script_path(2)).exists()
     shutil.rmtree(spool.path)
     Path(spool.path).write_bytes(b"somebody else's")
@@ -132,35 +133,6 @@ def test_closing_removes_everything(tmp_path: Path) -> None:
     file.read(0, 1)
     spool.close()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
-    alive = Spool(str(tmp_path))
-    alive.store_script(0, b"x")
-    prefix = f"rtot-{os.geteuid()}-"
-    dead = tmp_path / f"{prefix}00000000dead"
-    dead.mkdir(mode=0o700)
-    (dead / "job-0").write_bytes(b"x")
-    (dead / "made-by-a-job" / "in-it").mkdir(parents=True)
-    strangers = [tmp_path / f"{prefix}00000000cafe", tmp_path / "rtot-99999-00000000dead"]
-    for path in strangers:
-        path.mkdir()
-        path.chmod(0o755)
-    backup = tmp_path / f"{prefix}backup"
-    backup.mkdir(mode=0o700)
-    strangers.append(backup)
-    (tmp_path / f"{prefix}00000000face").symlink_to(backup)
-    (tmp_path / f"{prefix}00000000f11e").write_bytes(b"")
-    remove_leftovers(str(tmp_path))
-    assert not dead.exists()
-    assert not dead.exists()
-    assert os.path.exists(alive.script_path(0))
-    assert all(path.exists() for path in strangers)
-    alive.close()
-
-
-def test_no_directory_has_no_leftovers() -> None:
-    remove_leftovers("/does/not/exist")
 
 
 def test_a_spool_needs_its_parent() -> None:
@@ -240,21 +212,6 @@ def test_what_was_planted_since_is_not_read(spool: Spool, tmp_path: Path) -> Non
     assert file.read(0, 4) == b""
 
 
-def test_only_a_directory_of_our_own_is_cleared(tmp_path: Path) -> None:
-    name = f"rtot-{os.geteuid()}-{'a' * 12}"
-    other = tmp_path / "other"
-    other.mkdir(mode=0o700)
-    (other / "file").write_bytes(b"precious")
-    (tmp_path / name).symlink_to(other)
-    remove_leftovers(str(tmp_path))
-    assert (other / "file").exists()
-    (tmp_path / name).unlink()
-    (tmp_path / name).write_bytes(b"a file")
-    (tmp_path / name).chmod(0o600)
-    remove_leftovers(str(tmp_path))
-    assert (tmp_path / name).read_bytes() == b"a file"
-
-
 def test_the_beginning_of_a_script(spool: Spool, tmp_path: Path) -> None:
     spool.store_script(3, b"#!/bin/sh\necho")
     assert spool.read_script(3, 9) == b"#!/bin/sh"
@@ -274,3 +231,22 @@ def test_a_fifo_in_place_of_an_output_is_not_waited_for(spool: Spool) -> None:
     assert file.read(0, 4) == b""
     with pytest.raises(OSError, match="file handle"):
         file.fileno()
+
+
+def test_marks(spool: Spool) -> None:
+    os.mkdir(f"{spool.path}/elsewhere-1")
+    spool.mark(1, "slurm")
+    assert os.readlink(f"{spool.path}/elsewhere-1") == "slurm"
+    shutil.rmtree(spool.path)
+    spool.mark(2, "docker")
+    # The others are there again, too.
+    names = [name for name in os.listdir(spool.path) if name.startswith("elsewhere-")]
+    assert sorted(names) == ["elsewhere-1", "elsewhere-2"]
+    spool.unmark(2)
+    spool.unmark(2)
+    assert os.listdir(spool.path) == ["elsewhere-1"]
+    shutil.rmtree(spool.path)
+    Path(spool.path).write_bytes(b"somebody else's")
+    with pytest.raises(StorageError, match="file exists"):
+        spool.mark(3, "slurm")
+    Path(spool.path).unlink()

@@ -1,0 +1,158 @@
+"""Stop commands: real processes, with a clock that is set by hand."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from signal import Signals
+
+import pytest
+
+from rtot.jobs.stop import RunStopCommand, Scope, Stop
+from rtot.loop.stop_commands import LIMIT, MOST_AT_A_TIME, Ended, StopCommands
+from rtot.system.processes import Exit, Processes
+from tests.harness import is_alive, until
+from tests.world import at
+
+ORDER = RunStopCommand(
+    Stop(0, 1, Signals.SIGTERM, 5.0, Scope.TREE, 0.0, launcher="l"), Signals.SIGTERM
+)
+
+
+class Desk:
+    def __init__(self, first_reserved: int = 1 << 20) -> None:
+        environ = {"PATH": os.environ["PATH"], "A": "1"}
+        self.processes = Processes("cafe", environ, first_reserved)
+        self.commands = StopCommands(self.processes)
+        self.ended: list[Ended] = []
+
+    def add(self, *argv: str, seconds: float = 0.0) -> None:
+        self.commands.add(ORDER, list(argv), at(seconds))
+
+    def start(self, seconds: float = 0.0) -> None:
+        self.ended += self.commands.start(at(seconds))
+
+    def reap(self, count: int) -> None:
+        """Until so many have exited."""
+
+        def reaped() -> bool:
+            for exit in self.processes.reap():
+                if (ended := self.commands.exited(exit)) is not None:
+                    self.ended.append(ended)
+            return len(self.ended) >= count
+
+        until(reaped)
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        return [(ended.exit, ended.text) for ended in self.ended]
+
+
+def reaped(desk: Desk, count: int) -> list[Exit]:
+    """The next so many exits, of which the commands are not told."""
+    exits: list[Exit] = []
+
+    def enough() -> bool:
+        exits.extend(desk.processes.reap())
+        return len(exits) == count
+
+    until(enough)
+    return exits
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    before = len(os.listdir("/proc/self/fd"))
+    made = Desk()
+    yield made
+    os.close(made.processes._devnull)
+    os.close(made.processes._here)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert made.commands.next_deadline() is None
+
+
+def test_what_became_of_it(desk: Desk) -> None:
+    desk.add("sh", "-c", "echo out; echo err >&2; exit 3")
+    desk.add("true")
+    desk.add("sh", "-c", "kill -9 $$")
+    assert desk.commands.next_deadline() == 0.0
+    desk.start()
+    assert desk.commands.next_deadline() == LIMIT
+    desk.reap(3)
+    assert sorted(desk.told) == [("", ""), ("exit status 3", "out\nerr"), ("signal: killed", "")]
+    assert all(ended.command.subject is ORDER for ended in desk.ended)
+
+
+def test_it_is_no_job_of_the_server(desk: Desk) -> None:
+    """Or it would be killed with one."""
+    desk.add("sh", "-c", "echo $A,$RTOT_SERVER_ID,$RTOT_JOB_ID")
+    desk.start()
+    desk.reap(1)
+    assert desk.told == [("", "1,,")]
+
+
+def test_what_cannot_be_run(desk: Desk) -> None:
+    desk.add("/does/not/exist", "x")
+    desk.add("a\0b")
+    desk.start()
+    assert desk.told == [
+        ("fork/exec /does/not/exist: no such file or directory", ""),
+        ("fork/exec a\0b: invalid argument", ""),
+    ]
+
+
+def test_what_takes_too_long_is_killed_with_all_that_it_started(desk: Desk, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    desk.add("sh", "-c", f"echo trying; sleep 1000 & echo $! > {pid}.new; mv {pid}.new {pid}; wait")
+    desk.start()
+    until(pid.exists)
+    assert list(desk.commands.expire(at(LIMIT - 0.1))) == []
+    desk.ended += desk.commands.expire(at(LIMIT))
+    assert desk.told == [("not ended after 10 s", "trying")]
+    until(lambda: not is_alive(int(pid.read_text())))
+    (exit,) = reaped(desk, 1)
+    assert desk.commands.exited(exit) is None
+
+
+def test_so_many_at_a_time_and_so_many_in_a_turn(desk: Desk) -> None:
+    for _ in range(MOST_AT_A_TIME + 2):
+        desk.add("sleep", "1000")
+    desk.start()
+    assert len(desk.commands._running) == 4
+    assert desk.commands.next_deadline() == 0.0
+    for _ in range(9):
+        desk.start()
+    assert len(desk.commands._running) == MOST_AT_A_TIME
+    assert desk.commands.next_deadline() == LIMIT
+    desk.ended += desk.commands.expire(at(LIMIT))
+    assert sorted(desk.told) == [
+        *[("not ended after 10 s", "")] * MOST_AT_A_TIME,
+        *[("not started in 10 s", "")] * 2,
+    ]
+    reaped(desk, MOST_AT_A_TIME)
+
+
+def test_without_a_descriptor_it_waits() -> None:
+    desk = Desk(first_reserved=3)
+    desk.add("true")
+    desk.start(1.0)
+    assert (desk.ended, desk.commands.next_deadline()) == ([], 1.1)
+    desk.start(1.05)
+    assert desk.commands.next_deadline() == 1.1
+    desk.processes._first_reserved = 1 << 20
+    desk.start(1.1)
+    desk.reap(1)
+    assert desk.told == [("", "")]
+
+
+def test_only_the_beginning_of_what_it_wrote(desk: Desk) -> None:
+    desk.add("sh", "-c", "printf '\\377'; head -c 5000 /dev/zero | tr '\\0' x")
+    desk.start()
+    desk.reap(1)
+    assert desk.told == [("", "\ufffd" + "x" * 1023)]
+
+
+def test_an_exit_of_another_process(desk: Desk) -> None:
+    pid = desk.processes.spawn(None, [b"true"], {}, None, [])
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    (exit,) = desk.processes.reap()
+    assert desk.commands.exited(exit) is None
