@@ -39,6 +39,7 @@ PROGRAMS = {
     "setpriv": "util-linux",
     "strace": "strace",
     "systemd-analyze": "systemd",
+    "systemd-run": "systemd",
     "unshare": "util-linux",
     "wget": "wget",
     "wrk": "wrk",
