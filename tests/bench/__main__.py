@@ -2,7 +2,7 @@
 
 python -m tests.bench                       all of it, in a quarter of an hour
 python -m tests.bench --quick               the same with little, to see that it works
-python -m tests.bench --only load           one of output, load, footprint, streams
+python -m tests.bench --only load           one of output, load, footprint, streams, order, slurm
 python -m tests.bench --peer NAME=URL       beside another server that speaks the same wire,
                                             with the secret "bench"
 
@@ -11,7 +11,9 @@ A row: what is measured, the median (and range) of ratios taken in turns, the go
 
 import argparse
 
-from tests.bench import footprint, load, output, streams
+from tests.bench import footprint, load, order, output, slurm, streams
+
+PARTS = ("output", "load", "footprint", "streams", "order", "slurm")
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=("output", "load", "footprint", "streams"))
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=URL")
     options = parser.parse_args()
     peers = dict(peer.split("=", 1) for peer in options.peer)
@@ -47,6 +49,13 @@ def main() -> None:
         streams.through(64 if quick else 8192, rounds, peers=not quick)
         streams.tail(64 if quick else 16384, rounds)
         streams.idle_followers(20 if quick else 1000, 0.5 if quick else 10)
+    if options.only in (None, "order"):
+        order.waiting(100 if quick else 1000, 1000 if quick else 100_000, rounds)
+    if options.only in (None, "slurm"):
+        # Slurm's scheduler lets all wait for a second now and then: many rounds.
+        slurm.jobs(24 if quick else 200, 1 if quick else 15)
+        slurm.one(4 if quick else 60, rounds)
+        slurm.held(4 if quick else 16)
 
 
 if __name__ == "__main__":

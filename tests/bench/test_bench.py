@@ -40,4 +40,11 @@ def test_all_of_it_quickly() -> None:
         "tail=10",
         "bytes",
         "processor",
+        "choosing the next",
+        "choosing the next",
+        "a job that waits",
+        "jobs through Slurm",
+        "one job through Slurm",
+        "a running job",
+        "a running job",
     ]

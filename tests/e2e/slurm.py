@@ -47,7 +47,8 @@ def free_ports(count: int) -> list[int]:
 class Slurm:
     """The daemons, from their start to their end."""
 
-    def __init__(self) -> None:
+    def __init__(self, processors: int = PROCESSORS) -> None:
+        """`processors`: of each node, however many this machine has."""
         # Not the test's own: munged wants a path to its socket that is open to all, and short.
         self.directory = directory = Path(tempfile.mkdtemp(prefix="slurm-"))
         directory.chmod(0o711)
@@ -58,7 +59,7 @@ class Slurm:
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))
         self.conf = directory / "slurm.conf"
-        self.conf.write_text(self._configuration())
+        self.conf.write_text(self._configuration(processors))
         # Or slurmd asks which there is, and dies where that cannot be told.
         (directory / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         self.environ = {**os.environ, "SLURM_CONF": str(self.conf)}
@@ -75,12 +76,12 @@ class Slurm:
             self.start_node(node)
         self.wait_until_idle()
 
-    def _configuration(self) -> str:
+    def _configuration(self, processors: int) -> str:
         host = socket.gethostname().partition(".")[0]
         controller, *ports = free_ports(1 + len(NODES))
         nodes = "\n".join(
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
-            f" CPUs={PROCESSORS} RealMemory=3000"
+            f" CPUs={processors} RealMemory=20000"
             for name, port in zip(NODES, ports, strict=True)
         )
         directory = self.directory
@@ -108,6 +109,8 @@ SlurmdTimeout=3
 MessageTimeout=5
 InactiveLimit=300
 KillWait=5
+MinJobAge=2
+SchedulerParameters=batch_sched_delay=0,sched_interval=1
 {nodes}
 PartitionName=all Nodes={",".join(NODES)} Default=YES State=UP
 """
@@ -128,9 +131,13 @@ PartitionName=all Nodes={",".join(NODES)} Default=YES State=UP
         until(lambda: self.ask("scontrol", "ping").returncode == 0, "slurmctld")
 
     def start_node(self, node: str) -> None:
-        """In a pid namespace of its own, with which all ends that it has started."""
+        """In a pid namespace of its own, with which all ends that it has started.
+
+        Process 1 of it is a shell, which reaps what steps leave behind, and slurmd would not.
+        """
         unshare = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
-        self._start_daemon(node, *unshare, "slurmd", "-D", "-N", node)
+        shell = ("sh", "-c", '"$@"; exit', "-")
+        self._start_daemon(node, *unshare, *shell, "slurmd", "-D", "-N", node)
 
     def kill(self, name: str) -> None:
         """Kill a daemon; of a node, all that runs there."""
@@ -173,7 +180,7 @@ PartitionName=all Nodes={",".join(NODES)} Default=YES State=UP
             if node not in self.daemons:
                 continue
             (inside,) = _children(self.daemons[node].pid)
-            found += [c for c in _tree(inside) if c != "slurmd"]
+            found += [c for c in _tree(inside) if c not in ("sh", "slurmd")]
         return found
 
     def close(self) -> None:
@@ -187,10 +194,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _tree(pid: int) -> list[str]:
-    """The commands of a process and of all that descends from it, without zombies.
-
-    slurmd is process 1 of its namespace, and does not reap what it adopts.
-    """
+    """The commands of a process and of all that descends from it, without zombies."""
     try:
         name = Path(f"/proc/{pid}/comm").read_text().strip()
         tasks = [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
