@@ -82,6 +82,17 @@ A kill, `POST /jobs/ID/kill`:
     2  At its deadlines the stop asks for a Survey of who is left, or sends KILL.
     4  When nobody is left the stop is over, the exchange is woken, and the receipt is the
        answer. The exit itself comes as for any job.
+
+If the job's launcher has a stop command, the Stop says RunStopCommand in place of Signal.
+`Children` fills in the words, `StopCommands` starts the process in phase 7 of that turn, and notes
+its exit, or in phase 2 that its time is over: `JobTable.stop_command_ended`.
+
+A job that comes after another, `POST /jobs?after=7`:
+
+    3  `prerequisites` finds that job 7 is not complete: the new one is BLOCKED, and `BlockedJobs`
+       knows that it waits.
+    2  In the turn after job 7's end `BlockedJobs.settle` names it: it is NEW, and in the queue
+       in the place that its id gives it, or complete, if job 7 has failed.
 """
 
 __version__ = "1.1.0.dev0"

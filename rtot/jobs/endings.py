@@ -2,10 +2,11 @@
 
 from signal import Signals
 
+from rtot.config import Settings
 from rtot.deadlines import Deadlines
 from rtot.jobs.commands import Outbox
 from rtot.jobs.job import Job
-from rtot.jobs.stop import RunStopCommand, Scope, Stop, StopOrder
+from rtot.jobs.stop import RunStopCommand, Scope, Stop, StopOrder, Why
 
 
 class Endings:
@@ -16,9 +17,10 @@ class Endings:
     The end of each stop is reported once.
     """
 
-    __slots__ = ("_deadlines", "_outbox", "_stops")
+    __slots__ = ("_deadlines", "_outbox", "_settings", "_stops")
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, settings: Settings, outbox: Outbox) -> None:
+        self._settings = settings
         self._outbox = outbox
         # By the stop, in the order in which they began.
         self._stops: dict[Stop, Job] = {}
@@ -32,17 +34,32 @@ class Endings:
         job: Job,
         signal: Signals,
         grace: float | None,
-        scope: Scope,
+        why: Why,
         now: float,
         *,
-        launcher: str | None = None,
+        tree: bool = True,
     ) -> Stop:
-        """End the job, which was started, or signal it, as Stop says."""
+        """End the job, which was started, or signal it, as Stop says.
+
+        Without `tree` those are spared that have left the group.
+        """
         assert job.pid is not None
+        scope = Scope.TREE if tree else Scope.GROUP
+        launcher = job.options.launcher
+        if not self._settings.stop_command(launcher):
+            # What runs here is the job itself.
+            launcher = None
         stop = Stop(job.id, job.pid, signal, grace, scope, now, launcher=launcher)
+        stop.why = why
+        if stop.kills:
+            job.stop = stop
         self._stops[stop] = job
         self._follow(stop, stop.begin())
         return stop
+
+    def end(self, job: Job, why: Why, now: float, *, tree: bool = True) -> None:
+        """With TERM, and KILL after the grace that the operator gives."""
+        self.begin(job, Signals.SIGTERM, self._settings.grace, why, now, tree=tree)
 
     def surveyed(self, stop: Stop, found: dict[int, str], now: float) -> Job | None:
         """A Survey was carried out; the job if its stop is over now."""

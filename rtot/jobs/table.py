@@ -43,7 +43,7 @@ from rtot.jobs.retention import Retention
 from rtot.jobs.roster import Roster
 from rtot.jobs.script import title_of
 from rtot.jobs.stdin import Inputs
-from rtot.jobs.stop import Cause, RunStopCommand, Scope, Stop, Why
+from rtot.jobs.stop import Cause, RunStopCommand, Stop, Why
 from rtot.jobs.timers import Due, Timers
 from rtot.storage import Storage, StorageError
 
@@ -78,7 +78,7 @@ class JobTable:
         self._next_id = 0
         self._retention = Retention(settings, archive)
         self._outbox = Outbox()
-        self._endings = Endings(self._outbox)
+        self._endings = Endings(settings, self._outbox)
         self.journal = Journal()
         """What the log is to tell, and counts."""
         self._timers = Timers()
@@ -167,7 +167,7 @@ class JobTable:
             self._cancel(job, Reason.KILLED, _UNSTARTED_KILLED, now)
         else:
             job.reason = job.reason or Reason.KILLED
-            self._end(job, Why(Cause.DELETE, by), now, Scope.TREE if tree else Scope.GROUP)
+            self._endings.end(job, Why(Cause.DELETE, by), now.monotonic, tree=tree)
 
     def kill(
         self,
@@ -191,7 +191,7 @@ class JobTable:
             return None
         if grace is not None:
             job.reason = job.reason or Reason.KILLED
-        return self._stop(job, signal, grace, why, now, Scope.TREE if tree else Scope.GROUP)
+        return self._endings.begin(job, signal, grace, why, now.monotonic, tree=tree)
 
     def set_timeout(self, job: Job, timeout: float | None, now: Now) -> None:
         """Let the job end `timeout` seconds after its start; at once if that is past."""
@@ -211,7 +211,7 @@ class JobTable:
             else:
                 # A stop that is under way may only deliver a signal, or have more grace.
                 job.reason = job.reason or Reason.KILLED
-                self._end(job, Why(Cause.SHUTDOWN), now)
+                self._endings.end(job, Why(Cause.SHUTDOWN), now.monotonic)
 
     def cancel_grace(self, now: Now) -> None:
         """No more grace for anybody that is being ended."""
@@ -312,7 +312,7 @@ class JobTable:
                 self._transition(job, Event.DRAIN_EXPIRED, now)
             else:
                 job.reason = job.reason or Reason.TIMEOUT
-                self._end(job, Why(Cause.TIMEOUT), now)
+                self._endings.end(job, Why(Cause.TIMEOUT), now.monotonic)
         for job, failed in self._blocked.settle(now.monotonic):
             if failed is None:
                 self._transition(job, Event.RELEASED, now)
@@ -363,7 +363,7 @@ class JobTable:
         if job is None:
             return None
         self._transition(job, Event.DISPATCHED, now)
-        if self._runs_elsewhere(job):
+        if self._settings.stop_command(job.options.launcher):
             # Known to the next server, if this one is killed.
             try:
                 self._storage.mark(job.id, job.options.launcher or "")
@@ -406,7 +406,7 @@ class JobTable:
         self.leases.clear(job.id)
         job.hint = job.hint or hints.of_end(job, self._storage)
         self._storage.remove_script(job.id)
-        if self._runs_elsewhere(job):
+        if self._settings.stop_command(job.options.launcher):
             self._storage.unmark(job.id)
         job.reason = job.reason or reason_of_exit(job)
         self.journal.completed(job)
@@ -430,30 +430,6 @@ class JobTable:
         job.reason = reason
         job.failure = why
         self._transition(job, Event.CANCELLED, now)
-
-    def _end(self, job: Job, why: Why, now: Now, scope: Scope = Scope.TREE) -> None:
-        """With TERM, and KILL after the grace that the operator gives."""
-        self._stop(job, Signals.SIGTERM, self._settings.grace, why, now, scope)
-
-    def _stop(
-        self, job: Job, signal: Signals, grace: float | None, why: Why, now: Now, scope: Scope
-    ) -> Stop:
-        stop = self._endings.begin(
-            job,
-            signal,
-            grace,
-            scope,
-            now.monotonic,
-            launcher=job.options.launcher if self._runs_elsewhere(job) else None,
-        )
-        stop.why = why
-        if stop.kills:
-            job.stop = stop
-        return stop
-
-    def _runs_elsewhere(self, job: Job) -> bool:
-        """Whether what runs here only stands for it."""
-        return bool(self._settings.stop_command(job.options.launcher))
 
     def _stopped(self, job: Job, stop: Stop) -> None:
         """A stop is over: close the outputs of a forgotten job, even if they are still held."""

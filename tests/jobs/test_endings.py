@@ -1,11 +1,12 @@
 from signal import Signals
 
+from rtot.config import Settings
 from rtot.jobs.commands import Outbox
 from rtot.jobs.endings import Endings
 from rtot.jobs.job import PLAIN, Job
 from rtot.jobs.output import Output
 from rtot.jobs.stop import Scope, Signal, Stop, Survey
-from tests.world import MemoryDisk
+from tests.world import WHY, MemoryDisk
 
 TERM, KILL = Signals.SIGTERM, Signals.SIGKILL
 
@@ -17,12 +18,12 @@ def make_job(job_id: int) -> Job:
 
 
 def begin(endings: Endings, job_id: int = 0) -> Stop:
-    return endings.begin(make_job(job_id), TERM, 5.0, Scope.TREE, 0.0)
+    return endings.begin(make_job(job_id), TERM, 5.0, WHY, 0.0)
 
 
 def test_a_stop_from_its_beginning_to_its_end() -> None:
     outbox = Outbox()
-    endings = Endings(outbox)
+    endings = Endings(Settings(), outbox)
     stop = begin(endings)
     assert endings
     assert outbox.take_commands() == [Signal(stop, TERM, Scope.TREE)]
@@ -42,7 +43,7 @@ def test_a_stop_from_its_beginning_to_its_end() -> None:
 
 def test_several_of_one_job() -> None:
     outbox = Outbox()
-    endings = Endings(outbox)
+    endings = Endings(Settings(), outbox)
     one, two, other = begin(endings), begin(endings), begin(endings, 1)
     outbox.take_commands()
     assert endings.surveyed(one, {}, 1.0)
@@ -55,8 +56,8 @@ def test_several_of_one_job() -> None:
 
 
 def test_one_that_is_over_by_the_clock() -> None:
-    endings = Endings(Outbox())
-    stop = endings.begin(make_job(7), KILL, None, Scope.TREE, 0.0)
+    endings = Endings(Settings(), Outbox())
+    stop = endings.begin(make_job(7), KILL, None, WHY, 0.0)
     over: list[tuple[Job, Stop]] = []
     while not over:
         due = endings.next_deadline()

@@ -343,6 +343,17 @@ def finish_commands(side: Side) -> None:
     until(done)
 
 
+def wait_for_exit(side: Side, job: Job) -> None:
+    """Of a leader that may have been reaped already."""
+
+    def ended() -> bool:
+        side.children.reap(side.now)
+        side.act()
+        return job.usage is not None
+
+    until(ended)
+
+
 def test_a_launcher_is_told_which_job_it_starts(tmp_path: Path) -> None:
     side = stops(tmp_path, "true")
     job = side.start(b"echo $NAME", launcher="there")
@@ -371,7 +382,7 @@ def test_a_stop_command_gets_the_signal(tmp_path: Path) -> None:
     side.jobs.cancel_grace(side.now)
     side.act()
     finish_commands(side)
-    side.exit(job)
+    wait_for_exit(side, job)
     side.close()
 
 
@@ -390,7 +401,7 @@ def test_a_stop_command_that_fails_is_told(tmp_path: Path) -> None:
     log = side.told()
     assert 'msg="stop command failed" job=0 command="cp /does/not/exist ." exit="exit' in log
     # What is here is killed all the same.
-    side.exit(job)
+    wait_for_exit(side, job)
     assert (job.reason, job.status) == (Reason.KILLED, 9)
     side.close()
 
