@@ -6,7 +6,6 @@ misplaced secret.
 """
 
 import math
-import sys
 from signal import Signals
 
 from rtot.api.job_json import ALL_FIELDS, ALWAYS
@@ -48,11 +47,6 @@ def _parse_label(text: str) -> str:
     if not 0 < len(text) <= 255:
         raise ValueError
     return text
-
-
-def _parse_group(text: str) -> str:
-    # Many jobs have the same.
-    return sys.intern(_parse_label(text))
 
 
 def _parse_prerequisite(text: str) -> Prerequisite:
@@ -176,7 +170,7 @@ GROUP = Parameter(
     "group",
     "Jobs of a group run one at a time, or as many as the operator says.",
     "1 to 255 characters",
-    _parse_group,
+    _parse_label,
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
 SUPERSEDE = flag("supersede", "Cancel the jobs of the group that wait.")

@@ -17,14 +17,20 @@ class Endings:
     The end of each stop is reported once.
     """
 
-    __slots__ = ("_deadlines", "_outbox", "_settings", "_stops")
+    __slots__ = ("_counts", "_deadlines", "_outbox", "_settings", "_stops")
 
     def __init__(self, settings: Settings, outbox: Outbox) -> None:
         self._settings = settings
         self._outbox = outbox
         # By the stop, in the order in which they began.
         self._stops: dict[Stop, Job] = {}
+        # By the id of the job, how many.
+        self._counts: dict[int, int] = {}
         self._deadlines: Deadlines[Stop] = Deadlines()
+
+    def __contains__(self, job: Job) -> bool:
+        """Whether something of the job is being ended or signalled."""
+        return job.id in self._counts
 
     def __bool__(self) -> bool:
         return bool(self._stops)
@@ -54,6 +60,7 @@ class Endings:
         if stop.kills:
             job.stop = stop
         self._stops[stop] = job
+        self._counts[job.id] = self._counts.get(job.id, 0) + 1
         self._follow(stop, stop.begin())
         return stop
 
@@ -94,5 +101,8 @@ class Endings:
         job = self._stops.pop(stop, None)
         if job is not None:
             self._deadlines.clear(stop)
+            self._counts[job.id] -= 1
+            if not self._counts[job.id]:
+                del self._counts[job.id]
             self._outbox.changed(stop.job_id)
         return job

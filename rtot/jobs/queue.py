@@ -36,7 +36,7 @@ class QueueFullError(Exception):
 class _Group:
     """Jobs of which at most `limit` are `busy`: being started, or running."""
 
-    __slots__ = ("busy", "ids", "jobs", "limit", "name")
+    __slots__ = ("busy", "ids", "jobs", "limit", "name", "new", "ready")
 
     def __init__(self, name: str | None, limit: float) -> None:
         self.name = name
@@ -46,6 +46,9 @@ class _Group:
         self.jobs: dict[int, Job] = {}
         # A heap of the ids of those that are not blocked, and of some that wait no more.
         self.ids: list[int] = []
+        # How many are not blocked; and how many of these could be started now.
+        self.new = 0
+        self.ready = 0
 
     def next_id(self) -> int | None:
         """The job that may be started now, if there is one."""
@@ -63,12 +66,13 @@ class Queue:
     """Jobs in the states BLOCKED and NEW, and how many are being started or run."""
 
     __slots__ = (
-        "_blocked",
         "_busy",
         "_groups",
+        "_held",
         "_limits",
         "_queued",
         "_ready",
+        "_ready_jobs",
         "_retry_after",
         "_retry_at",
         "_settings",
@@ -79,10 +83,13 @@ class Queue:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._limits = dict(settings.groups)
-        # How many jobs wait, how many of these are blocked, and how many are being started or run.
+        # How many jobs wait, how many of these wait for nothing but a place among those that run,
+        # and how many are being started or run.
         self._queued = 0
-        self._blocked = 0
+        self._ready_jobs = 0
         self._busy = 0
+        # Complete jobs that still have their place in their group.
+        self._held: set[int] = set()
         # Those that have jobs.
         self._groups: dict[str | None, _Group] = {None: _Group(None, math.inf)}
         # A heap of groups by the id of their next job; and of some whose next job is another.
@@ -94,11 +101,14 @@ class Queue:
         self.paused = False
         """Whether nothing is started, as the operator wants. It is no state of any job."""
 
-    @property
-    def full(self) -> bool:
-        """Whether no further job is accepted. Jobs that can be started at once do not count."""
+    def has_room(self, group: str | None, *, blocked: bool) -> bool:
+        """Whether a further job is accepted. Jobs that can be started at once do not count."""
         free = 0 if self.paused else max(0, self._settings.max_running - self._busy)
-        return self._queued >= self._settings.max_queued + free
+        if self._queued - min(free, self._ready_jobs) < self._settings.max_queued:
+            return True
+        found = self._groups.get(group)
+        at_once = found is None or found.busy + found.new < found.limit
+        return not blocked and at_once and self._ready_jobs < free
 
     @property
     def unfinished(self) -> int:
@@ -113,13 +123,11 @@ class Queue:
     def add(self, job: Job) -> None:
         """The job was accepted, and is BLOCKED or NEW."""
         self._queued += 1
-        self._blocked += job.state is State.BLOCKED
         self._enter(job)
 
     def moved(self, job: Job, before: State, after: State) -> None:
         """A job that was added has changed its state."""
         self._queued += (after in _QUEUED) - (before in _QUEUED)
-        self._blocked -= before is State.BLOCKED
         if after in _QUEUED:
             self._enter(job)
         more = (after in _BUSY) - (before in _BUSY)
@@ -130,11 +138,26 @@ class Queue:
         group.busy += more
         if before in _QUEUED and after not in _QUEUED:
             group.jobs.pop(job.id, None)
+            group.new -= before is State.NEW
             group.sweep()
-        if group.busy or group.jobs or group.name is None:
-            self._announce(group)
-        else:
-            del self._groups[group.name]
+        self._changed(group)
+
+    def hold(self, job: Job) -> None:
+        """The job is complete, and what is left of it is being ended: keep its place in its group.
+
+        Otherwise the next one of the group would run beside that. Call `let_go` in the end.
+        """
+        if job.options.group is not None and job.id not in self._held:
+            self._held.add(job.id)
+            self._groups[job.options.group].busy += 1
+
+    def let_go(self, job: Job) -> None:
+        """Nothing of the job is being ended any more."""
+        if job.id in self._held:
+            self._held.remove(job.id)
+            group = self._groups[job.options.group]
+            group.busy -= 1
+            self._changed(group)
 
     def take(self, now: float) -> Job | None:
         """The job to be started now, if there is one; then report the outcome.
@@ -181,8 +204,8 @@ class Queue:
     def families(self) -> Iterator[Family]:
         """As metrics.Source."""
         yield gauge("rtot_queue_length", "Jobs that wait.", self._queued)
-        blocked = "Jobs that wait for a time, or for other jobs to be complete."
-        yield gauge("rtot_queue_blocked", blocked, self._blocked)
+        ready = "Jobs that wait for nothing but a place among those that run."
+        yield gauge("rtot_queue_ready", ready, self._ready_jobs)
         yield gauge("rtot_queue_paused", "1 if nothing is started.", int(self.paused))
 
     def _enter(self, job: Job) -> None:
@@ -194,8 +217,23 @@ class Queue:
         group.jobs[job.id] = job
         if job.state is State.NEW:
             heapq.heappush(group.ids, job.id)
+            group.new += 1
+            self._count(group)
             if group.ids[0] == job.id:
                 self._announce(group)
+
+    def _changed(self, group: _Group) -> None:
+        """One of the group has come to an end, or waits no more."""
+        self._count(group)
+        if group.busy or group.jobs or group.name is None:
+            self._announce(group)
+        else:
+            del self._groups[group.name]
+
+    def _count(self, group: _Group) -> None:
+        ready = int(min(group.new, max(0, group.limit - group.busy)))
+        self._ready_jobs += ready - group.ready
+        group.ready = ready
 
     def _announce(self, group: _Group) -> None:
         """Have the group take part with its next job, if that may be started."""

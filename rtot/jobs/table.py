@@ -124,9 +124,9 @@ class JobTable:
         if self._closing:
             raise ClosingError
         blocked, failed = prerequisites(options, self.get, now.monotonic)
-        replaces = options.group if options.supersede else None
-        superseded = [] if replaces is None else self.queue.waiting(replaces)
-        if self.queue.full and not superseded:
+        superseded = [] if failed is not None else self._superseded(options)
+        has_room = self.queue.has_room(options.group, blocked=blocked is not None)
+        if not has_room and not superseded:
             raise QueueFullError
         job_id = self._next_id
         self._storage.store_script(job_id, script)
@@ -389,6 +389,8 @@ class JobTable:
             self.journal.moved(before, after)
             self.changes.changed(job)
             self._outbox.changed(ANY_JOB)
+        if after in OVER and before not in OVER and job in self._endings:
+            self.queue.hold(job)
         self.queue.moved(job, before, after)
         if after not in OVER:
             return
@@ -420,6 +422,13 @@ class JobTable:
         if self.roster.finish(job, now.monotonic):
             job.output.remove()
 
+    def _superseded(self, options: Options) -> list[Job]:
+        """The jobs of its group that a new one takes the place of. It may come after others."""
+        if not options.supersede or options.group is None:
+            return []
+        spared = {each.job_id for each in options.after}
+        return [job for job in self.queue.waiting(options.group) if job.id not in spared]
+
     def _rule_out(self, job: Job, failed: int, now: Now) -> None:
         """The job was to come after one that has not succeeded."""
         what = "was deleted" if self.get(failed) is None else "failed"
@@ -434,5 +443,7 @@ class JobTable:
     def _stopped(self, job: Job, stop: Stop) -> None:
         """A stop is over: close the outputs of a forgotten job, even if they are still held."""
         self.journal.stopped(job, stop)
+        if job not in self._endings:
+            self.queue.let_go(job)
         if self.roster.forgotten(job.id) is not None and job.state is State.HELD:
             self._outbox.command(CloseOutputs(job.id))

@@ -88,10 +88,11 @@ def test_bad_options_start_nothing(face: Face, query: str) -> None:
 
 
 def test_order(face: Face) -> None:
-    first = face.submit("/jobs?group=a%20b")
-    second = face.submit("/jobs?group=a%20b&after=0:any&after=0&delay=1m&supersede")
-    assert (first.reason, first.failure) == (Reason.SUPERSEDED, "superseded by job 1")
-    assert second.options.group is first.options.group
+    first = face.submit("/jobs?group=a%20b&delay=1h")
+    face.submit("/jobs?group=a%20b&after=0:any&after=0&delay=1m&supersede")
+    # Whom it comes after it does not supersede.
+    assert not first.over
+    face.ask("POST", "/jobs/0/kill")
     face.jobs.expire(face.now)
     # Job 0 has not succeeded.
     (shown,) = value(face.ask("GET", "/jobs/1?fields=group,after,delay,waits_for,reason"))["jobs"]
@@ -110,9 +111,12 @@ def test_order(face: Face) -> None:
     face.submit("/jobs?after=2&after=2&after=0:any")
     (shown,) = value(face.ask("GET", "/jobs/3?fields=waits_for"))["jobs"]
     assert shown == {"id": 3, "state": "new", "waits_for": [2], "href": "/jobs/3"}
+    late = face.submit("/jobs?group=a%20b&delay=1h")
+    face.submit("/jobs?group=a%20b&supersede")
+    assert (late.reason, late.failure) == (Reason.SUPERSEDED, "superseded by job 5")
     answer = face.ask("POST", "/jobs?after=2&after=9", b"x")
     assert (answer.status, value(answer)["message"]) == (400, "after: there is no job 9")
-    assert face.jobs.last_id == 3
+    assert face.jobs.last_id == 5
 
 
 def test_a_job_that_can_never_run_is_told_at_once(face: Face) -> None:

@@ -63,13 +63,12 @@ def choose(count: int) -> tuple[float, int]:
     settings = Settings(max_running=count, max_starting=count, max_queued=count)
     table = JobTable(settings, NoDisk(), MemoryArchive())
     groups = max(1, count // 10)
-    names = [sys.intern(f"group {i}") for i in range(groups)]
     gc.collect()
     before = rss(os.getpid())
     table.queue.paused = True
     for i in range(count):
         after = (Prerequisite(i - groups),) if i >= groups else ()
-        options = Options(group=names[i % groups], after=after)
+        options = Options(group=f"group {i % groups}", after=after)
         table.submit(b"#!/bin/sh\necho %d\n" % i, _NOW, options)
         forget_news(table)
     gc.collect()

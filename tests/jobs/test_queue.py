@@ -109,19 +109,19 @@ def test_those_that_are_put_back_keep_their_order() -> None:
 def test_no_more_run_than_may() -> None:
     queue = Queue(Settings(max_starting=9, max_running=1, max_queued=2))
     jobs = make_jobs(4)
-    assert (queue.next_time(), queue.unfinished, queue.full) == (None, 0, False)
+    assert (queue.next_time(), queue.unfinished, has_room(queue)) == (None, 0, True)
     for index, job in enumerate(jobs[:3]):
-        assert not queue.full
+        assert has_room(queue)
         queue.add(job)
         assert queue.unfinished == index + 1
     # One can run at once and two may wait.
-    assert queue.full
+    assert not has_room(queue)
     assert take(queue) is jobs[0]
-    assert (take(queue), queue.next_time(), queue.full) == (None, None, True)
+    assert (take(queue), queue.next_time(), has_room(queue)) == (None, None, False)
     move(queue, jobs[0], State.RUNNING)
     assert (take(queue), queue.unfinished) == (None, 3)
     move(queue, jobs[0], State.HELD)
-    assert (queue.unfinished, queue.full, queue.next_time()) == (2, False, 0.0)
+    assert (queue.unfinished, has_room(queue), queue.next_time()) == (2, True, 0.0)
     move(queue, jobs[0], State.COMPLETE)
     assert queue.unfinished == 2
     assert take(queue) is jobs[1]
@@ -131,11 +131,11 @@ def test_a_long_queue_is_full_too() -> None:
     queue = Queue(Settings(max_running=300, max_queued=300))
     jobs = make_jobs(601)
     for job in jobs[:600]:
-        assert not queue.full
+        assert has_room(queue)
         queue.add(job)
-    assert queue.full
+    assert not has_room(queue)
     queue.add(jobs[600])
-    assert queue.full
+    assert not has_room(queue)
 
 
 def test_a_group_has_one_job_at_a_time_or_as_many_as_was_said() -> None:
@@ -209,9 +209,9 @@ def test_who_waits_in_a_group() -> None:
 def test_a_queue_that_is_paused() -> None:
     queue = Queue(Settings(max_running=1, max_queued=1))
     queue.add(make_job(0))
-    assert not queue.full
+    assert has_room(queue)
     queue.paused = True
-    assert (take(queue), queue.next_time(), queue.full) == (None, None, True)
+    assert (take(queue), queue.next_time(), has_room(queue)) == (None, None, False)
     text = b"".join(render([queue])).decode()
     assert "\nrtot_queue_length 1\n" in text
     assert "\nrtot_queue_paused 1\n" in text
@@ -236,12 +236,68 @@ def test_what_is_left_of_removed_jobs_stays_small() -> None:
     assert taken.id == 990
 
 
+def has_room(queue: Queue, group: str | None = None, *, blocked: bool = False) -> bool:
+    return queue.has_room(group, blocked=blocked)
+
+
+def test_what_cannot_be_started_at_once_counts_as_waiting() -> None:
+    queue = Queue(Settings(max_running=20, max_queued=2))
+    for i in range(3):
+        queue.add(make_job(i, "g"))
+    # One of the group may run, and two wait.
+    assert not has_room(queue, "g")
+    assert not has_room(queue, blocked=True)
+    # These would not wait.
+    assert has_room(queue)
+    assert has_room(queue, "h")
+    queue.paused = True
+    assert not has_room(queue)
+    queue = Queue(Settings(max_running=1, max_queued=2))
+    for i in range(2):
+        queue.add(make_job(i, blocked=True))
+    assert not has_room(queue, blocked=True)
+    assert has_room(queue)
+    queue.add(make_job(2))
+    assert not has_room(queue)
+
+
+def test_a_place_is_kept_while_what_is_left_is_being_ended() -> None:
+    queue = Queue(Settings())
+    first, second, other = make_job(0, "g"), make_job(1, "g"), make_job(2)
+    for job in (first, second, other):
+        queue.add(job)
+    assert take(queue) is first
+    assert take(queue) is other
+    queue.hold(first)
+    queue.hold(first)
+    queue.hold(other)
+    move(queue, first, State.COMPLETE)
+    move(queue, other, State.COMPLETE)
+    assert (take(queue), queue.next_time()) == (None, None)
+    for _ in range(2):
+        queue.let_go(first)
+        queue.let_go(other)
+    assert take(queue) is second
+    move(queue, second, State.COMPLETE)
+    assert set(queue._groups) == {None}
+    assert queue.unfinished == 0
+
+
 class Model:
     """The same by looking at every job."""
 
     def __init__(self, limits: dict[str | None, int]) -> None:
         self.limits = limits
         self.jobs: list[Job] = []
+
+    def ready(self) -> int:
+        """How many could be started, one after the other."""
+        count = 0
+        for group in {job.options.group for job in self.jobs}:
+            mine = [job.state for job in self.jobs if job.options.group == group]
+            free = self.limits.get(group, 1) - mine.count(State.STARTING)
+            count += mine.count(State.NEW) if group is None else min(mine.count(State.NEW), free)
+        return count
 
     def next(self) -> Job | None:
         busy = [j.options.group for j in self.jobs if j.state is State.STARTING]
@@ -284,8 +340,7 @@ def test_it_is_what_one_would_find_by_looking_at_every_job(
         waiting = [j for j in model.jobs if j.state in (State.BLOCKED, State.NEW)]
         running = [j for j in model.jobs if j.state is State.STARTING]
         assert queue.unfinished == len(waiting) + len(running)
-        blocked = sum(j.state is State.BLOCKED for j in waiting)
-        assert f"rtot_queue_blocked {blocked}\n".encode() in b"".join(render([queue]))
+        assert f"rtot_queue_ready {model.ready()}\n".encode() in b"".join(render([queue]))
         for each in queue._groups.values():
             assert heapq.nsmallest(1, each.ids) == each.ids[:1]
             assert each.busy == sum(j.options.group == each.name for j in running)

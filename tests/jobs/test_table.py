@@ -872,6 +872,40 @@ def test_the_end_ends_those_that_are_blocked_too(table: Table) -> None:
     assert table.jobs.ended
 
 
+def test_the_next_of_a_group_waits_for_the_last_process_of_one_that_is_killed() -> None:
+    table = Table()
+    first = table.run(group="g")
+    second = table.run(group="g")
+    stop = table.jobs.kill(first, at(1), Signals.SIGTERM, 5.0, WHY)
+    assert stop is not None
+    table.jobs.take_commands()
+    stop.delivered({1000: "sh", 1001: "child"}, Signals.SIGTERM)
+    # The leader obeys, and its outputs are closed; a child of it goes on for a while.
+    table.world.end(first.id, 15, at(1))
+    assert first.over
+    table.world.obey(at(1))
+    assert second.state is State.NEW
+    table.jobs.surveyed(stop, {1001: "child"}, at(2))
+    table.world.obey(at(2))
+    assert second.state is State.NEW
+    table.jobs.surveyed(stop, {}, at(3))
+    table.world.obey(at(3))
+    assert second.state is State.RUNNING
+
+
+def test_who_is_ruled_out_supersedes_nobody_and_spares_whom_it_comes_after(table: Table) -> None:
+    failed = table.run()
+    table.world.end(failed.id, 256, at(0))
+    table.run(group="g")
+    waits = table.submit(group="g")
+    never = table.submit(group="g", supersede=True, after=after(failed.id))
+    assert (never.reason, waits.state) == (Reason.DEPENDENCY, State.NEW)
+    other = table.submit(group="g")
+    newest = table.submit(group="g", supersede=True, after=after(waits.id))
+    assert (waits.state, other.reason) == (State.NEW, Reason.SUPERSEDED)
+    assert newest.state is State.BLOCKED
+
+
 class JobTableMachine(RuleBasedStateMachine):
     """The test plays the processes, the disk and the clock; the table must keep its word."""
 
@@ -953,6 +987,8 @@ class JobTableMachine(RuleBasedStateMachine):
         known_ids = {job.id for job in self.everything if self.table.get(job.id) is job}
         waited = [j for j in self.everything if j.state in (State.NEW, State.BLOCKED)]
         victims = [j for j in waited if supersede and group and j.options.group == group]
+        first = {each.job_id for each in options.after}
+        victims = [j for j in victims if j.id not in first]
         try:
             job = self.table.submit(SCRIPT, self.now, options, key=key, fingerprint=7)
         except UnknownJobError as unknown:
@@ -975,6 +1011,10 @@ class JobTableMachine(RuleBasedStateMachine):
             return multiple()
         self.everything.append(job)
         assert all(each.job_id in known_ids for each in options.after)
+        if job.reason is Reason.DEPENDENCY:
+            # It takes nobody's place.
+            assert all(not victim.over for victim in victims)
+            victims = []
         for victim in victims:
             assert victim.reason is Reason.SUPERSEDED
             assert victim.failure == f"superseded by job {job.id}"
