@@ -28,7 +28,10 @@ def job_line(entry: Entry) -> tuple[str, Pairs]:
 
 
 def _nature(job: Job) -> Pairs:
-    return {"labels": job.options.labels, "title": job.title}
+    pairs: Pairs = {"labels": job.options.labels, "title": job.title}
+    if job.options.group is not None:
+        pairs["group"] = job.options.group
+    return pairs
 
 
 def _outcome(job: Job, kept: int) -> Pairs:

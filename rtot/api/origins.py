@@ -16,7 +16,7 @@ _ASKED = (
 )
 _EXPOSED = (
     "Location, Link, Allow, Accept-Ranges, Content-Range, Retry-After, Preference-Applied"
-    ", Idempotency-Replayed, Rtot-Exit, Rtot-Dropped, Rtot-Hint, Rtot-Seq"
+    ", Idempotency-Replayed, Rtot-Exit, Rtot-Dropped, Rtot-Hint, Rtot-Paused, Rtot-Seq"
     ", X-Request-Id"
 )
 # Seconds for which a browser need not ask again.

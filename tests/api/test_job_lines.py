@@ -10,9 +10,9 @@ from tests.world import EPOCH, MemoryDisk
 SECOND = 1_000_000_000
 
 
-def make_job(by: str | None = "ada") -> Job:
+def make_job(by: str | None = "ada", group: str | None = None) -> Job:
     output = Output(MemoryDisk(), "7", limit=3, memory=9, keep_end=0)
-    job = Job(7, Options(labels=("a", "b")), output, EPOCH, "", "make all", by)
+    job = Job(7, Options(labels=("a", "b"), group=group), output, EPOCH, "", "make all", by)
     job.pid = 42
     job.start = EPOCH + SECOND // 4
     return job
@@ -82,3 +82,11 @@ def test_killed() -> None:
             "surviving": (),
         },
     )
+
+
+def test_the_group_is_told_if_there_is_one() -> None:
+    job = make_job(group="deploy")
+    _, pairs = job_line(Entry(Fact.ACCEPTED, job))
+    assert pairs["group"] == "deploy"
+    _, pairs = job_line(Entry(Fact.ACCEPTED, make_job()))
+    assert "group" not in pairs
