@@ -263,6 +263,11 @@ class Stop:
         return self._kills
 
     @property
+    def failed_elsewhere(self) -> bool:
+        """Whether the job may still run elsewhere, since the command that was to KILL it failed."""
+        return any(o.exit for o in self.outcomes if o.signal is Signals.SIGKILL)
+
+    @property
     def over(self) -> bool:
         return self._phase in (Phase.GONE, Phase.SURVIVED) and not self._commands_left
 

@@ -408,7 +408,7 @@ class JobTable:
         self.leases.clear(job.id)
         job.hint = job.hint or hints.of_end(job, self._storage)
         self._storage.remove_script(job.id)
-        if self._settings.stop_command(job.options.launcher):
+        if job not in self._endings and not (job.stop and job.stop.failed_elsewhere):
             self._storage.unmark(job.id)
         job.reason = job.reason or reason_of_exit(job)
         self.journal.completed(job)
@@ -445,5 +445,7 @@ class JobTable:
         self.journal.stopped(job, stop)
         if job not in self._endings:
             self.queue.let_go(job)
+            if job.over and not stop.failed_elsewhere:
+                self._storage.unmark(job.id)
         if self.roster.forgotten(job.id) is not None and job.state is State.HELD:
             self._outbox.command(CloseOutputs(job.id))

@@ -47,6 +47,10 @@ from rtot.text import original_bytes
 # have the selector tell of it would cost them four system calls and two turns of the loop.
 _FRESH = 0.01
 _RETRY = 0.1
+# Seconds before a job of a killed server is stopped again, if that has failed: twice as many each
+# time.
+_FIRST_RETRY = 15.0
+_LONGEST_RETRY = 3600.0
 # Bytes read from one pipe in a turn.
 _READ_PER_TURN = 512 * 1024
 
@@ -73,10 +77,17 @@ class Children:
         # When the selector is to be told of their outputs.
         self._unwatched: Deadlines[Run] = Deadlines()
         self._stop_commands = StopCommands(processes)
+        # Jobs of killed servers that could not be stopped: when to try again, and how often it was.
+        self._leftovers: Deadlines[LeftoverJob] = Deadlines()
+        self._tried: dict[LeftoverJob, int] = {}
 
     def next_deadline(self) -> float | None:
         """When `expire` will next have something to do (monotonic)."""
-        times = (self._unwatched.next(), self._stop_commands.next_deadline())
+        times = (
+            self._unwatched.next(),
+            self._stop_commands.next_deadline(),
+            self._leftovers.next(),
+        )
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: Now) -> None:
@@ -85,6 +96,8 @@ class Children:
             self._watch(run, now)
         for ended in self._stop_commands.expire(now):
             self._finish_stop_command(ended, now)
+        for left in self._leftovers.due(now.monotonic):
+            self._end_leftover_job(left)
 
     def begin_turn(self) -> None:
         """Forget what was read of /proc in earlier turns."""
@@ -183,7 +196,8 @@ class Children:
             case RunStopCommand(stop, signal):
                 words = self._settings.stop_command(stop.launcher)
                 argv = stop_command(words, stop.job_id, self._processes.server_id, signal)
-                self._stop_commands.add(command, argv, now)
+                for ended in self._stop_commands.add(command, argv):
+                    self._finish_stop_command(ended, now)
             case FindHolders(job_id):
                 found = self._processes.holders([o.fd for o in self._outputs(job_id)])
                 self._jobs.holders_found(job_id, found)
@@ -212,8 +226,7 @@ class Children:
         for job_id, launcher in list(leftover.jobs.items()):
             words = self._settings.stop_command(launcher)
             if words:
-                argv = stop_command(words, job_id, leftover.server_id, Signals.SIGKILL)
-                self._stop_commands.add(LeftoverJob(leftover, job_id), argv, now)
+                self._end_leftover_job(LeftoverJob(leftover, job_id, launcher))
             else:
                 leftover.stopped(job_id)
                 self._log.warning(
@@ -223,6 +236,16 @@ class Children:
                     server=leftover.server_id,
                     launcher=launcher,
                 )
+
+    def _end_leftover_job(self, subject: LeftoverJob) -> None:
+        leftover, job_id, launcher = subject
+        words = self._settings.stop_command(launcher)
+        argv = stop_command(words, job_id, leftover.server_id, Signals.SIGKILL)
+        self._stop_commands.add(subject, argv)
+
+    def close(self) -> None:
+        """The server ends: leave no stop command running."""
+        self._stop_commands.kill()
 
     def start_stop_commands(self, now: Now) -> None:
         """Spawn some of the stop commands that wait."""
@@ -235,11 +258,16 @@ class Children:
             case RunStopCommand(stop) as order:
                 about: dict[str, str | int] = {"job": stop.job_id}
                 self._jobs.stop_command_ended(order, exit, text, now)
-            case LeftoverJob(leftover, job_id):
+            case LeftoverJob(leftover, job_id) as left:
                 about = {"job": job_id, "server": leftover.server_id}
                 if not exit:
                     leftover.stopped(job_id)
                     self._log.info(now, "job of a killed server stopped", **about)
+                else:
+                    # The place may not be reachable yet.
+                    tried = self._tried[left] = self._tried.get(left, 0) + 1
+                    pause = min(_FIRST_RETRY * 2**tried, _LONGEST_RETRY)
+                    self._leftovers.set(left, now.monotonic + pause)
         if exit:
             argv = " ".join(command.argv)
             self._log.warning(

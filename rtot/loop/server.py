@@ -112,6 +112,7 @@ class Server:
             self._vitals.turned(read_clock().monotonic - now.monotonic)
         self._signals.ignore()
         self._clients.close(now)
+        self._children.close()
         close_listeners(self._listeners)
         self._log.flush(now)
         assert self._status is not None

@@ -223,11 +223,12 @@ class Spool:
             os.unlink(name, dir_fd=self._directory)
 
     def close(self) -> None:
-        """Remove the directory and all that is in it."""
+        """Remove the directory and all that is in it, but marks of jobs that may run elsewhere."""
         for fd in self._open.values():
             _close(fd)
         self._open.clear()
-        remove_tree(self.path, self._directory)
+        if not self._marks:
+            remove_tree(self.path, self._directory)
         os.close(self._directory)
 
 

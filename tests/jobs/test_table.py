@@ -707,6 +707,8 @@ def test_every_end_of_a_job_uses_it(how: str) -> None:
     assert job.state is State.COMPLETE
     facts = [entry for entry in table.jobs.journal.take() if entry.fact is Fact.KILLED]
     assert [len(entry.stop.outcomes) for entry in facts if entry.stop] == [2]
+    # It may still run there: the next server is to try.
+    assert table.disk.marks == {0: "slurm"}
 
 
 def after(*ids: int) -> tuple[Prerequisite, ...]:
@@ -1210,7 +1212,13 @@ class JobTableMachine(RuleBasedStateMachine):
         busy = [j for j in self.everything if j.state is not State.NEW and not j.over]
         needed = {j.id for j in busy if j.options.launcher and j.state is not State.BLOCKED}
         waiting = {j.id for j in self.everything if j.state is State.NEW}
-        assert needed <= set(self.disk.marks) <= needed | waiting
+        # What could not be ended there stays marked, and what is being ended.
+        over = {j.id for j in self.everything if j.over and j.options.launcher}
+        assert needed <= set(self.disk.marks) <= needed | waiting | over
+        for job in self.everything:
+            if job.over and job not in self.table._endings and job.id in self.disk.marks:
+                assert job.stop is not None
+                assert job.stop.failed_elsewhere
 
     @invariant()
     def complete_jobs_tell_all(self) -> None:

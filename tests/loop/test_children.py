@@ -421,6 +421,13 @@ def test_the_jobs_of_a_killed_server_are_stopped(tmp_path: Path) -> None:
     assert f'msg="job of a killed server stopped" job=3 server="{dead.server_id}"' in log
     assert f'msg="stop command failed" job=4 server="{dead.server_id}"' in log
     assert 'its launcher has no --stop" job=5' in log
-    # What could not be stopped is left to the next server.
+    # What could not be stopped is tried again, after a while, and left to the next server.
     assert os.listdir(dead.path) == ["elsewhere-4"]
+    (tmp_path / "runs-4").touch()
+    side.advance(29)
+    assert not side.children._stop_commands._waiting
+    side.advance(1)
+    finish_commands(side)
+    assert (tmp_path / f"{dead.server_id}-KILL-4").exists()
+    assert not os.path.exists(dead.path)
     side.close()

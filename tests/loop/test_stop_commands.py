@@ -25,8 +25,8 @@ class Desk:
         self.commands = StopCommands(self.processes)
         self.ended: list[Ended] = []
 
-    def add(self, *argv: str, seconds: float = 0.0) -> None:
-        self.commands.add(ORDER, list(argv), at(seconds))
+    def add(self, *argv: str) -> None:
+        self.ended += self.commands.add(ORDER, list(argv))
 
     def start(self, seconds: float = 0.0) -> None:
         self.ended += self.commands.start(at(seconds))
@@ -115,7 +115,7 @@ def test_what_takes_too_long_is_killed_with_all_that_it_started(desk: Desk, tmp_
     assert desk.commands.exited(exit) is None
 
 
-def test_so_many_at_a_time_and_so_many_in_a_turn(desk: Desk) -> None:
+def test_so_many_of_a_launcher_at_a_time_and_so_many_in_a_turn(desk: Desk) -> None:
     for _ in range(MOST_AT_A_TIME + 2):
         desk.add("sleep", "1000")
     desk.start()
@@ -125,12 +125,50 @@ def test_so_many_at_a_time_and_so_many_in_a_turn(desk: Desk) -> None:
         desk.start()
     assert len(desk.commands._running) == MOST_AT_A_TIME
     assert desk.commands.next_deadline() == LIMIT
+    # Another launcher does not wait for this one.
+    other = Stop(1, 1, Signals.SIGTERM, 5.0, Scope.TREE, 0.0, launcher="other")
+    desk.commands.add(RunStopCommand(other, Signals.SIGTERM), ["true"])
+    assert desk.commands.next_deadline() == 0.0
+    desk.start()
+    desk.reap(1)
+    desk.ended.clear()
     desk.ended += desk.commands.expire(at(LIMIT))
-    assert sorted(desk.told) == [
-        *[("not ended after 10 s", "")] * MOST_AT_A_TIME,
-        *[("not started in 10 s", "")] * 2,
-    ]
+    assert desk.told == [("not ended after 10 s", "")] * MOST_AT_A_TIME
     assert len(reaped(desk)) == MOST_AT_A_TIME
+    # Their time begins with their start, however long they have waited.
+    desk.ended.clear()
+    desk.start(3 * LIMIT)
+    assert desk.commands.next_deadline() == 4 * LIMIT
+    desk.ended += desk.commands.expire(at(4 * LIMIT))
+    assert len(reaped(desk)) == 2
+
+
+def test_kill_comes_first_and_takes_the_place_of_what_was_to_ask(desk: Desk) -> None:
+    first = Stop(1, 1, Signals.SIGTERM, 5.0, Scope.TREE, 0.0, launcher="l")
+    second = Stop(2, 1, Signals.SIGTERM, 5.0, Scope.TREE, 0.0, launcher="l")
+    orders = [
+        RunStopCommand(first, Signals.SIGTERM),
+        RunStopCommand(second, Signals.SIGTERM),
+        RunStopCommand(second, Signals.SIGKILL),
+    ]
+    for order in orders:
+        desk.ended += desk.commands.add(order, ["true"])
+    assert desk.told == [("not started before KILL", "")]
+    assert desk.ended[0].command.subject is orders[1]
+    command = desk.commands._next()
+    assert command is not None
+    assert command.subject is orders[2]
+    desk.start()
+    desk.reap(3)
+    assert {id(ended.command.subject) for ended in desk.ended} == {id(each) for each in orders}
+
+
+def test_none_outlives_the_server(desk: Desk) -> None:
+    desk.add("sleep", "1000")
+    desk.start()
+    desk.commands.kill()
+    desk.reap(1)
+    assert desk.told == [("signal: killed", "")]
 
 
 def test_without_a_descriptor_it_waits() -> None:

@@ -250,3 +250,15 @@ def test_marks(spool: Spool) -> None:
     with pytest.raises(StorageError, match="file exists"):
         spool.mark(3, "slurm")
     Path(spool.path).unlink()
+
+
+def test_closing_keeps_marks(tmp_path: Path) -> None:
+    """Of jobs that could not be ended where they run: the next server is to try."""
+    spool = Spool(str(tmp_path))
+    spool.store_script(0, b"x")
+    spool.mark(0, "slurm")
+    spool.close()
+    (left,) = take_leftovers(str(tmp_path))
+    assert left.jobs == {0: "slurm"}
+    left.stopped(0)
+    assert list(tmp_path.iterdir()) == []
