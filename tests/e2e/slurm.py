@@ -193,6 +193,14 @@ def _children(pid: int) -> list[int]:
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def descendants(pid: int) -> list[int]:
+    """Of a process with one thread each, those that it has started, and so on."""
+    found = _children(pid)
+    for each in found:
+        found += _children(each)
+    return found
+
+
 def _tree(pid: int) -> list[str]:
     """The commands of a process and of all that descends from it, without zombies."""
     try:

@@ -1,6 +1,7 @@
 """Jobs on a cluster, with Debian's daemons of Slurm and README's scripts as printed."""
 
 import json
+import os
 import signal
 import socket
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.slurm import FRONT, Front, Slurm, needs_slurm
+from tests.e2e.slurm import FRONT, Front, Slurm, descendants, needs_slurm
 from tests.harness import needs, until
 
 Start = Callable[..., Front]
@@ -181,6 +182,37 @@ def test_another_signal_is_only_delivered(rtot: Front) -> None:
     assert receipt["stop"] == [{"signal": "SIGUSR1", "exit": "0", "text": ""}]
     (job,) = rtot.json("/jobs/0?wait=30&fields=out,code")["jobs"]
     assert (job["out"], job["code"]) == ("ready\ncaught\n", 0)
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "PENDING"])
+def test_a_signal_that_cannot_be_delivered_ends_nothing(
+    slurm: Slurm, rtot: Front, state: str
+) -> None:
+    for _ in range(2):
+        rtot.submit(DEAF, "launcher=large")
+    for job_id in range(2):
+        ready(rtot, job_id)
+    rtot.submit(b"echo never", "launcher=large")
+    until(lambda: any(line.endswith(" PENDING") for line in slurm.queue()))
+    # Slurm does not know WINCH, and nobody is there who could get USR1.
+    target = "/jobs/0/kill?signal=WINCH" if state == "RUNNING" else "/jobs/2/kill?signal=USR1"
+    receipt = rtot.json(target, "-X", "POST")
+    assert [each["exit"] for each in receipt["stop"]] == ["exit status 1"]
+    assert len(slurm.queue()) == 3
+    for job_id in range(3):
+        rtot.json(f"/jobs/{job_id}/kill?signal=KILL", "-X", "POST")
+    until(lambda: nothing_is_left(slurm))
+
+
+def test_a_step_does_not_survive_its_srun(slurm: Slurm, rtot: Front) -> None:
+    rtot.submit(DEAF)
+    ready(rtot)
+    for pid in descendants(rtot.pid):
+        if Path(f"/proc/{pid}/comm").read_text() == "srun\n":
+            os.kill(pid, signal.SIGKILL)
+    (job,) = rtot.json("/jobs/0?wait=30&fields=code,reason")["jobs"]
+    assert (job["code"], job["reason"]) == (137, "exited")
+    until(lambda: nothing_is_left(slurm))
 
 
 def test_a_job_that_waits_in_slurm_is_cancelled(slurm: Slurm, rtot: Front) -> None:
