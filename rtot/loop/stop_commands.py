@@ -72,11 +72,10 @@ class StopCommand:
             case LeftoverJob():
                 return True
 
-    def asks(self, stop: Stop) -> bool:
-        """Whether it is to ask the job of that stop, and not to kill it."""
-        return isinstance(self.subject, RunStopCommand) and (
-            self.subject.stop is stop and not self.kills
-        )
+    @property
+    def stop(self) -> Stop | None:
+        """That which it belongs to."""
+        return self.subject.stop if isinstance(self.subject, RunStopCommand) else None
 
 
 class Ended(NamedTuple):
@@ -94,12 +93,22 @@ class StopCommands:
     `exited`, and `kill` in the end. Each returns what has ended by that; every command ends once.
     """
 
-    __slots__ = ("_counts", "_deadlines", "_processes", "_retry_at", "_running", "_waiting")
+    __slots__ = (
+        "_asking",
+        "_counts",
+        "_deadlines",
+        "_processes",
+        "_retry_at",
+        "_running",
+        "_waiting",
+    )
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
-        # By launcher, those that kill and the others.
-        self._waiting: dict[tuple[str, bool], list[StopCommand]] = {}
+        # By launcher, those that kill and the others, in their order.
+        self._waiting: dict[tuple[str, bool], dict[StopCommand, None]] = {}
+        # By the stop that they belong to, the others.
+        self._asking: dict[Stop, StopCommand] = {}
         # By pid; and how many of each launcher.
         self._running: dict[int, StopCommand] = {}
         self._counts: dict[str, int] = {}
@@ -108,15 +117,18 @@ class StopCommands:
 
     def add(self, subject: RunStopCommand | LeftoverJob, argv: list[str]) -> list[Ended]:
         """Run it as soon as there is room. Those that it makes superfluous have ended."""
-        ended = []
         command = StopCommand(subject, argv)
-        if command.kills and isinstance(subject, RunStopCommand):
-            asking = self._waiting.get((command.launcher, False), [])
-            for other in [each for each in asking if each.asks(subject.stop)]:
-                self._remove(other)
-                ended.append(Ended(other, "not started before KILL", ""))
-        self._waiting.setdefault((command.launcher, command.kills), []).append(command)
-        return ended
+        self._waiting.setdefault((command.launcher, command.kills), {})[command] = None
+        if command.stop is None:
+            return []
+        if not command.kills:
+            self._asking[command.stop] = command
+            return []
+        other = self._asking.get(command.stop)
+        if other is None:
+            return []
+        self._remove(other)
+        return [Ended(other, "not started before KILL", "")]
 
     def next_deadline(self) -> float | None:
         """When to call `start` and `expire` (monotonic)."""
@@ -165,15 +177,17 @@ class StopCommands:
         for kills in (True, False):
             for (launcher, kill), commands in self._waiting.items():
                 if kill is kills and self._counts.get(launcher, 0) < MOST_AT_A_TIME:
-                    return commands[0]
+                    return next(iter(commands))
         return None
 
     def _remove(self, command: StopCommand) -> None:
         """It waits no more."""
         key = command.launcher, command.kills
-        self._waiting[key].remove(command)
+        del self._waiting[key][command]
         if not self._waiting[key]:
             del self._waiting[key]
+        if command.stop is not None and not command.kills:
+            self._asking.pop(command.stop, None)
 
     def _forget(self, command: StopCommand) -> None:
         """It runs no more."""
