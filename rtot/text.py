@@ -14,6 +14,7 @@ from _json import (  # type: ignore[import-not-found, unused-ignore]
 )
 from functools import lru_cache
 
+_MOST_DIGITS = 18
 NEVER = "0001-01-01 00:00:00 +0000 UTC"
 # Names the handler for `bytes.decode` that is registered below.
 EACH_BYTE = "rtot.each"
@@ -104,6 +105,11 @@ def _decimal(value: int, unit: int) -> str:
     whole, rest = divmod(value, unit)
     digits = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
     return f"{whole}.{digits}" if digits else str(whole)
+
+
+def is_number(text: str) -> bool:
+    """Whether it is a decimal number that is not too long: int() takes much else."""
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 # The texts of Go's package syscall, which the original printed.

@@ -14,6 +14,7 @@ from rtot.credentials import Role, is_name
 from rtot.http.query import DURATION, Parameter, choice, duration, flag, number, pattern
 from rtot.jobs.job import SHOWN, Prerequisite
 from rtot.jobs.tail import Tail
+from rtot.text import is_number
 
 _FIELDS = frozenset({*ALL_FIELDS, *ALWAYS, "*", ""})
 _STATES = frozenset({*SHOWN.values(), ""})
@@ -51,9 +52,7 @@ def _parse_label(text: str) -> str:
 
 def _parse_prerequisite(text: str) -> Prerequisite:
     number, colon, how = text.partition(":")
-    if not (number.isascii() and number.isdigit() and len(number) <= 18):
-        raise ValueError
-    if colon and how != "any":
+    if not is_number(number) or (colon and how != "any"):
         raise ValueError
     return Prerequisite(int(number), bool(colon))
 
@@ -69,7 +68,7 @@ def _parse_grace(text: str) -> float:
 
 
 def _parse_tail(text: str) -> Tail:
-    if text.isascii() and text.isdigit() and len(text) <= 18:
+    if is_number(text):
         return Tail(lines=int(text))
     return Tail(size=parse_size(text))
 

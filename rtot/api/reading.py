@@ -36,9 +36,7 @@ from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream, UnreadableError
 from rtot.jobs.table import JobTable
 from rtot.jobs.tail import Tail
-from rtot.text import string
-
-_LONGEST_NUMBER = 18
+from rtot.text import is_number, string
 
 
 def get_job(ask: Ask) -> Answer:
@@ -319,7 +317,7 @@ def parse_job_id(text: str) -> int:
 def job_number(text: str) -> int | None:
     """The job number that a segment of a path is, None if it is none."""
     digits = text[1:] if text[:1] in ("+", "-") else text
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER):
+    if not is_number(digits):
         return None
     return int(text)
 

@@ -14,7 +14,7 @@ from rtot.jobs.output import Output, Stream, UnreadableError
 from rtot.jobs.table import JobTable
 from rtot.jobs.tail import Tail, tail_start
 from rtot.storage import FileSpan
-from rtot.text import format_time, string
+from rtot.text import format_time, is_number, string
 
 EXIT = "Rtot-Exit"
 DROPPED = "Rtot-Dropped"
@@ -179,7 +179,7 @@ class Position:
     def parse(cls, text: str) -> "Position":
         """The position of that id; ValueError for a text that is no id."""
         parts = text.split(".")
-        if len(parts) != 3 or not all(p.isascii() and p.isdigit() and len(p) < 19 for p in parts):
+        if len(parts) != 3 or not all(map(is_number, parts)):
             raise ValueError(f"{text!r} is not the id of an event")
         position = cls(*map(int, parts))
         if position.told >= 2 * Told.COMPLETE:

@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from rtot.config import parse_duration
 from rtot.credentials import Role
+from rtot.text import is_number
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -62,7 +63,7 @@ def number(name: str, about: str, least: int = 0) -> Parameter[int]:
     """A decimal number of at most 18 digits."""
 
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        if not is_number(text):
             raise ValueError("want a number")
         value = int(text)
         if value < least:
