@@ -10,7 +10,14 @@ import fcntl
 import os
 import re
 
-from rtot.system.spool import MARK, PREFIX, open_private, remove_tree
+from rtot.system.spool import (
+    PREFIX,
+    mark_name,
+    open_private,
+    read_marks,
+    remove_files,
+    remove_tree,
+)
 
 
 class Leftover:
@@ -23,23 +30,15 @@ class Leftover:
         self._path = path
         self._directory = directory
         self.server_id = server_id
-        self.jobs: dict[int, str] = {}
+        self.jobs = read_marks(directory)
         """The jobs that may run elsewhere, and the names of their launchers."""
-        with contextlib.suppress(OSError):
-            for name in os.listdir(directory):
-                if re.fullmatch(f"{MARK}[0-9]{{1,18}}", name):
-                    with contextlib.suppress(OSError):
-                        launcher = os.readlink(name, dir_fd=directory)
-                        self.jobs[int(name.removeprefix(MARK))] = launcher
-                        continue
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=directory)
+        remove_files(directory, {mark_name(job_id) for job_id in self.jobs})
         self._remove_if_empty()
 
     def stopped(self, job_id: int) -> None:
         """The job does not run any more."""
         with contextlib.suppress(OSError):
-            os.unlink(f"{MARK}{job_id}", dir_fd=self._directory)
+            os.unlink(mark_name(job_id), dir_fd=self._directory)
         del self.jobs[job_id]
         self._remove_if_empty()
 

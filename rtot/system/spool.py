@@ -20,16 +20,19 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Callable, Container
+from typing import TypeVar
 
 from rtot.storage import StorageError
-from rtot.text import reason
+from rtot.text import is_number, reason
+
+T = TypeVar("T")
 
 _OPEN_FILES = 32
 # Servers that start at the same time may collide, but not many times in a row.
 _ATTEMPTS = 10
 PREFIX = "rtot-"
-# A symbolic link to the name of a launcher, which takes neither a descriptor nor a block.
-MARK = "elsewhere-"
+_MARK = "elsewhere-"
 
 
 class SpoolFile:
@@ -126,14 +129,18 @@ class Spool:
     def _open_new(self, name: str, access: int, mode: int) -> int:
         """A new file, in place of whatever a failure left or a job planted there."""
         flags = access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return self._make_new(name, lambda: os.open(name, flags, mode, dir_fd=self._directory))
+
+    def _make_new(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` makes of that name, once nothing is in its way."""
         try:
-            return os.open(name, flags, mode, dir_fd=self._directory)
+            return make()
         except FileExistsError:
             self._clear(name)
         except FileNotFoundError:
             # Somebody has cleaned /tmp. What was in the directory is lost, and told as such.
             self._make_again()
-        return os.open(name, flags, mode, dir_fd=self._directory)
+        return make()
 
     def _clear(self, name: str) -> None:
         try:
@@ -150,7 +157,7 @@ class Spool:
         os.close(self._directory)
         self._directory = directory
         for job_id, launcher in self._marks.items():
-            os.symlink(launcher, f"{MARK}{job_id}", dir_fd=directory)
+            os.symlink(launcher, mark_name(job_id), dir_fd=directory)
 
     def script_path(self, job_id: int) -> str:
         return f"{self.path}/job-{job_id}"
@@ -174,23 +181,16 @@ class Spool:
     def mark(self, job_id: int, launcher: str) -> None:
         if job_id in self._marks:
             return
-        name = f"{MARK}{job_id}"
+        name = mark_name(job_id)
         try:
-            try:
-                os.symlink(launcher, name, dir_fd=self._directory)
-            except FileExistsError:
-                self._clear(name)
-                os.symlink(launcher, name, dir_fd=self._directory)
-            except FileNotFoundError:
-                self._make_again()
-                os.symlink(launcher, name, dir_fd=self._directory)
+            self._make_new(name, lambda: os.symlink(launcher, name, dir_fd=self._directory))
         except OSError as error:
             raise StorageError(reason(error)) from error
         self._marks[job_id] = launcher
 
     def unmark(self, job_id: int) -> None:
         if self._marks.pop(job_id, None) is not None:
-            self.remove(f"{MARK}{job_id}")
+            self.remove(mark_name(job_id))
 
     def create(self, name: str) -> SpoolFile:
         try:
@@ -242,19 +242,46 @@ def open_private(path: str) -> int:
     return fd
 
 
-def remove_tree(path: str, directory: int) -> None:
-    """Remove the directory `path`, open as `directory`; what cannot be is left."""
+def mark_name(job_id: int) -> str:
+    """The name of a job's mark.
+
+    A mark is a symbolic link to the name of a launcher, which takes neither a descriptor nor a
+    block.
+    """
+    return f"{_MARK}{job_id}"
+
+
+def read_marks(directory: int) -> dict[int, str]:
+    """The jobs that are marked in that directory, and the names of their launchers."""
+    marks = {}
     with contextlib.suppress(OSError):
         for name in os.listdir(directory):
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=directory)
-        try:
-            os.rmdir(path)
-        except OSError:
-            # Some job has made a directory in it.
-            import shutil
+            number = name.removeprefix(_MARK)
+            if name != number and is_number(number):
+                with contextlib.suppress(OSError):
+                    marks[int(number)] = os.readlink(name, dir_fd=directory)
+    return marks
 
-            shutil.rmtree(path, ignore_errors=True)
+
+def remove_files(directory: int, spared: Container[str] = ()) -> None:
+    """Remove the files of a directory; what cannot be is left."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            if name not in spared:
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=directory)
+
+
+def remove_tree(path: str, directory: int) -> None:
+    """Remove the directory `path`, open as `directory`; what cannot be is left."""
+    remove_files(directory)
+    try:
+        os.rmdir(path)
+    except OSError:
+        # Some job has made a directory in it.
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _close(fd: int) -> None:
