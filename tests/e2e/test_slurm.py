@@ -78,6 +78,7 @@ def test_jobs_run_on_both_nodes(slurm: Slurm, rtot: Front) -> None:
     assert {job["err"] for job in jobs} == {"err\n"}
     nodes = Counter(job["out"] for job in jobs)
     assert nodes.keys() == {"n1\n", "n2\n"}
+    assert min(nodes.values()) >= 20
     until(lambda: nothing_is_left(slurm))
     assert list(rtot.spool.glob("rtot-*/*")) == []
 
