@@ -10,14 +10,8 @@ import fcntl
 import os
 import re
 
-from rtot.system.spool import (
-    PREFIX,
-    mark_name,
-    open_private,
-    read_marks,
-    remove_files,
-    remove_tree,
-)
+from rtot.system.files import open_private, remove_files, remove_tree
+from rtot.system.spool import PREFIX, mark_name, read_marks
 
 
 class Leftover:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rtot.storage import StorageError
+from rtot.system.files import StoredFile
 from rtot.system.leftovers import take_leftovers
-from rtot.system.spool import Spool, SpoolFile
+from rtot.system.spool import Spool
 
 
 def test_the_directory_is_private(spool: Spool) -> None:
@@ -107,7 +108,7 @@ def test_a_file_from_its_beginning_to_its_removal(spool: Spool) -> None:
 def test_a_full_disk_stores_nothing(spool: Spool) -> None:
     if not os.path.exists("/dev/full"):
         raise AssertionError("Linux has /dev/full")
-    file = SpoolFile(spool, "0.out", os.open("/dev/full", os.O_RDWR))
+    file = StoredFile(spool, "0.out", os.open("/dev/full", os.O_RDWR))
     assert file.append(b"x") == 0
     assert file.append(b"") == 0
     file.seal()
