@@ -3,7 +3,7 @@
 Packages. Each package has one concern. It may import the packages that its line names, and the
 modules next to this file, which all packages share:
 
-    (here)   clock, config, credentials, deadlines, metrics, storage, text, throttle
+    (here)   clock, config, credentials, deadlines, digest, metrics, storage, text, throttle
     http     bytes into messages and back                   knows h11
     jobs     the job table: what is to be run, and what became of it
     api      what a request means                           imports http, jobs

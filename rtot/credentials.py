@@ -10,11 +10,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
-try:
-    # hashlib would bring megabytes of OpenSSL.
-    from _sha2 import sha256  # type: ignore[import-not-found, unused-ignore]
-except ImportError:  # Python 3.11
-    from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]
+from rtot.digest import sha256
 
 _DIGEST = "sha256:"
 

@@ -40,6 +40,7 @@ def secrets(*lines: str) -> Credentials:
 
 EPOCH = 1_700_000_000_000_000_000
 SECRET = b"sup"
+SERVER = "0123456789abcdef"
 CREDENTIALS = secrets("sup")
 # Of a kill that nobody in particular wants.
 WHY = Why(Cause.KILL)
@@ -216,7 +217,7 @@ class PaperHandler(Handler):
     """It remembers what it was asked."""
 
     def __init__(self, settings: Settings, jobs: JobTable) -> None:
-        super().__init__(settings, Authenticator(CREDENTIALS), jobs, at(0))
+        super().__init__(settings, Authenticator(CREDENTIALS), jobs, at(0), SERVER)
         self.asked: list[Request] = []
         """Each request as it was seen last: with its body, if that was wanted."""
 

@@ -20,7 +20,7 @@ from rtot.clock import Now
 from rtot.credentials import Credential
 from rtot.http import connection_state
 from rtot.http.connection import HttpConnection
-from rtot.http.messages import Request, Response
+from rtot.http.messages import Headers, Request, Response
 from rtot.jobs.leases import Lease
 from rtot.jobs.stdin import StdinClosedError
 
@@ -163,6 +163,10 @@ class Exchange:
                 return wait.topics
 
     @property
+    def _unique(self) -> Headers:
+        return (("X-Request-Id", self.id), ("Rtot-Server", self._handler.server_id))
+
+    @property
     def waits(self) -> bool:
         """Whether its answer, or the rest of it, waits for a job."""
         if self._state is State.RESPONDING:
@@ -235,7 +239,7 @@ class Exchange:
             self._last_sent = now.monotonic
             allowed = self._handler.settings.allowed_origins
             response = mark(self._data.response, self._request, allowed)
-            self._http.respond(response, now, (("X-Request-Id", self.id),))
+            self._http.respond(response, now, self._unique)
             if self._http.topic is not None:
                 self._whole_at = None
             self._move(Event.BEGUN, self._data, now)

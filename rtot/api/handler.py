@@ -59,11 +59,16 @@ class Handler:
         authenticator: Authenticator,
         jobs: JobTable,
         started: Now,
+        server_id: str,
         sources: tuple[Source, ...] = (),
     ) -> None:
-        """`sources`: who counts what for /metrics, besides the jobs and the requests."""
+        """`server_id` is the header Rtot-Server.
+
+        `sources`: who counts what for /metrics, besides the jobs and the requests.
+        """
         self.jobs = jobs
         self.traffic = Traffic()
+        self.server_id = server_id
         self._sources: tuple[Source, ...] = (jobs.journal, jobs.queue, self.traffic, *sources)
         self.settings = settings
         self._description = ApiDescription(settings)
@@ -89,6 +94,9 @@ class Handler:
                 return Handled(_denied(judged))
             credential = judged
         route = place.routes.get("GET" if request.method == "HEAD" else request.method)
+        meant = request.headers.get("rtot-server", self.server_id)
+        if meant != self.server_id:
+            return Handled(_other_server(self.server_id), credential, route, word)
         if route is None:
             offered = [r.method for r in place.routes.values() if is_offered(r, self.settings)]
             return Handled(_no_route(request.path, offered), credential)
@@ -173,6 +181,11 @@ def _denied(denial: Denial) -> Response:
         return Response(401, (TEXT_TYPE, _CHALLENGE), b"Not Authorized\n")
     message = "this address has failed to authenticate too often: wait a second"
     return error(429, "too many failures", message, RETRY)
+
+
+def _other_server(server_id: str) -> Response:
+    message = f"this is the server {server_id}: ids and changes of another one mean nothing here"
+    return error(412, "another server", message)
 
 
 def _require_role(role: Role | None, credential: Credential | None, what: str) -> None:

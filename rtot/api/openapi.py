@@ -32,6 +32,7 @@ _MEANINGS = {
     408: "The request did not arrive in time.",
     409: "The job is in the wrong state.",
     410: "The job was deleted while it was waited for.",
+    412: "The header Rtot-Server of the request names another server.",
     413: "The body is too large.",
     414: "The request line is too long.",
     417: "An expectation other than 100-continue.",
@@ -273,7 +274,7 @@ def _parameter(parameter: Parameter[Any], operation: str) -> Schema:
 
 def _response(route: Route, status: int) -> Schema:
     kinds, schema, headers = _ANSWERS[route.call.__name__]
-    names = ["X-Request-Id", *_HEADERS_OF.get(status, ())]
+    names = ["X-Request-Id", "Rtot-Server", *_HEADERS_OF.get(status, ())]
     response: Schema = {"description": _MEANINGS[status]}
     if status in _SUCCESS and (kinds or status != 204):
         names += headers
@@ -299,4 +300,8 @@ def _response(route: Route, status: int) -> Schema:
 
 def _header(name: str) -> Schema:
     about, schema = HEADERS[name]
-    return {"description": about, "schema": schema, "required": name == "X-Request-Id"}
+    return {
+        "description": about,
+        "schema": schema,
+        "required": name in ("X-Request-Id", "Rtot-Server"),
+    }

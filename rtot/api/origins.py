@@ -12,12 +12,12 @@ from rtot.http.messages import Headers, Request, Response
 _METHODS = "GET, HEAD, POST, DELETE"
 _ASKED = (
     "Authorization, Content-Type, Accept, Range, Prefer, Last-Event-ID, Idempotency-Key"
-    ", X-Request-Id, Rtot-Arg, Rtot-Env"
+    ", X-Request-Id, Rtot-Arg, Rtot-Env, Rtot-Server"
 )
 _EXPOSED = (
     "Location, Link, Allow, Accept-Ranges, Content-Range, Retry-After, Preference-Applied"
     ", Idempotency-Replayed, Rtot-Exit, Rtot-Dropped, Rtot-Hint, Rtot-Paused, Rtot-Seq"
-    ", X-Request-Id"
+    ", X-Request-Id, Rtot-Server"
 )
 # Seconds for which a browser need not ask again.
 _MAX_AGE = "600"

@@ -146,6 +146,7 @@ SCHEMAS: dict[str, Schema] = {
 # Of answers; a name with its meaning and schema.
 HEADERS: dict[str, tuple[str, Schema]] = {
     "X-Request-Id": ("The request's id, as the log has it.", _TEXT),
+    "Rtot-Server": ("The id of this life of the server; with --state, of its directory.", _TEXT),
     "Location": ("The path of the job.", {"type": "string", "pattern": "^/jobs/[0-9]+$"}),
     "Link": ("The next page, if there is one.", _TEXT),
     "Rtot-Seq": ("The number of the newest change that the answer tells of.", _COUNT),

@@ -31,6 +31,7 @@ from rtot.api.streams import Position
 from rtot.api.waits import JobsWait, asked_view, asked_wait
 from rtot.clock import Now
 from rtot.config import Settings
+from rtot.digest import sha256
 from rtot.http.errors import RETRY, error
 from rtot.http.messages import Headers, Request, Response
 from rtot.http.query import BadParameterError, Parameter, Query
@@ -188,6 +189,19 @@ def _checked(body: bytes) -> bytes:
     return body
 
 
+def _fingerprint(script: bytes, options: Options) -> bytes:
+    """A digest of what was asked for, which every version of rtot computes alike.
+
+    Only what differs from PLAIN is in it, so that options that are added later change nothing.
+    """
+    digest = sha256(script)
+    for name, value, plain in zip(Options._fields, options, PLAIN, strict=True):
+        if value != plain:
+            plainly = tuple(map(tuple, options.after)) if name == "after" else value
+            digest.update(f"\0{name}={plainly!r}".encode("utf-8", "surrogateescape"))
+    return bytes(digest.digest()[:16])
+
+
 class Draft(NamedTuple):
     """What the head of a submission tells of it. `wait` and `lease` in seconds, None for none."""
 
@@ -209,7 +223,7 @@ class Draft(NamedTuple):
         """Submit the job, or find the one that the same request made earlier."""
         body = _checked(body)
         script = body if body[:2] == b"#!" or body[:4] == ELF else DEFAULT_SHEBANG + body
-        fingerprint = hash((script, self.options)) if self.key is not None else 0
+        fingerprint = _fingerprint(script, self.options) if self.key is not None else b""
         headers = self.headers
         job = self._replayed(fingerprint)
         new = job is None
@@ -256,7 +270,7 @@ class Draft(NamedTuple):
         stream = Stream.OUT if self.follow == "out" else Stream.ERR
         return follow_output(jobs, job, stream, headers, status=201, fail=fail, lease=lease)
 
-    def _replayed(self, fingerprint: int) -> Job | None:
+    def _replayed(self, fingerprint: bytes) -> Job | None:
         if self.key is None:
             return None
         try:
@@ -265,7 +279,7 @@ class Draft(NamedTuple):
             message = "this Idempotency-Key belongs to another script or other options"
             raise RefusalError(error(422, "idempotency key reused", message)) from None
 
-    def _submit(self, script: bytes, fingerprint: int, hint: str, now: Now) -> Job:
+    def _submit(self, script: bytes, fingerprint: bytes, hint: str, now: Now) -> Job:
         try:
             return self.jobs.submit(
                 script,

@@ -125,7 +125,14 @@ def _serve(
     server = Server(
         settings,
         signals,
-        Handler(settings, authenticator, jobs, started, (vitals, ProcessVitals())),
+        Handler(
+            settings,
+            authenticator,
+            jobs,
+            started,
+            spool.server_id,
+            (vitals, ProcessVitals()),
+        ),
         jobs,
         Processes(spool.server_id, {**os.environ, **variables}, settings.first_reserved_descriptor),
         opened,

@@ -235,7 +235,7 @@ class Job:
         self.holders: Mapping[int, str] = _NOBODY
         self.running: Running | None = None
         self.key: Key | None = None
-        self.fingerprint = 0
+        self.fingerprint = b""
         self.hint = hint
         """What was probably done wrong, for people (`jobs.hints`)."""
         self.title = title

@@ -20,7 +20,7 @@ class Keys:
         self._archive = archive
         self._alive: dict[Key, Job] = {}
 
-    def find(self, key: Key, fingerprint: int) -> Job | None:
+    def find(self, key: Key, fingerprint: bytes) -> Job | None:
         """The job that was submitted under the key, None where there is none.
 
         Raises KeyConflictError where it was submitted by another request.
@@ -30,7 +30,7 @@ class Keys:
             raise KeyConflictError
         return job
 
-    def add(self, job: Job, key: Key, fingerprint: int) -> None:
+    def add(self, job: Job, key: Key, fingerprint: bytes) -> None:
         """The job was submitted under the key, by a request of that fingerprint."""
         job.key = key
         job.fingerprint = fingerprint

@@ -57,11 +57,11 @@ class Roster:
         """The jobs that are not complete, in order of id."""
         return [job for job in self._alive.all() if not job.over]
 
-    def by_key(self, key: Key, fingerprint: int) -> Job | None:
+    def by_key(self, key: Key, fingerprint: bytes) -> Job | None:
         """The job that was submitted under that key; as Keys.find."""
         return self._keys.find(key, fingerprint)
 
-    def add(self, job: Job, key: Key | None, fingerprint: int) -> None:
+    def add(self, job: Job, key: Key | None, fingerprint: bytes) -> None:
         """The job was accepted."""
         self._alive.add(job)
         self.changes.changed(job)

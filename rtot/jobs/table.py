@@ -111,7 +111,7 @@ class JobTable:
         *,
         by: str | None = None,
         key: Key | None = None,
-        fingerprint: int = 0,
+        fingerprint: bytes = b"",
         hint: str = "",
     ) -> Job:
         """Accept a job of that name's. `script` is exec'd as it is.
@@ -150,7 +150,7 @@ class JobTable:
         """Where the job's script is until the job is complete."""
         return self._storage.script_path(job.id)
 
-    def replayed(self, key: Key, fingerprint: int) -> Job | None:
+    def replayed(self, key: Key, fingerprint: bytes) -> Job | None:
         """The job that was submitted under that key; as Keys.find."""
         return self.roster.by_key(key, fingerprint)
 

@@ -13,7 +13,7 @@ from rtot.jobs.job import Job
 from rtot.jobs.output import Stream
 from rtot.jobs.table import JobTable
 from rtot.storage import FileSpan
-from tests.world import CREDENTIALS, PEER, MemoryDisk, PaperProcesses, at
+from tests.world import CREDENTIALS, PEER, SERVER, MemoryDisk, PaperProcesses, at
 
 TIME = "2023-11-14 22:13:21 +0000 UTC"
 NEVER = "0001-01-01 00:00:00 +0000 UTC"
@@ -27,7 +27,7 @@ class Face:
         self.disk = MemoryDisk()
         self.jobs = JobTable(self.settings, self.disk, MemoryArchive())
         self.world = PaperProcesses(self.jobs)
-        self.handler = Handler(self.settings, Authenticator(CREDENTIALS), self.jobs, at(0))
+        self.handler = Handler(self.settings, Authenticator(CREDENTIALS), self.jobs, at(0), SERVER)
         self.now = at(1)
 
     def reply(self, method: str, target: str, body: bytes | None = b"", **headers: str) -> Answer:

@@ -20,7 +20,7 @@ from rtot.jobs.stdin import BUFFER
 from rtot.jobs.table import JobTable
 from rtot.metrics import render
 from tests.tables import drawn
-from tests.world import CREDENTIALS, PEER, MemoryDisk, PaperProcesses, at, request
+from tests.world import CREDENTIALS, PEER, SERVER, MemoryDisk, PaperProcesses, at, request
 
 ID = f"{at(0).wall // 1000:x}"
 TABLE = drawn(
@@ -50,7 +50,7 @@ class Line:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
         self.jobs = JobTable(self.settings, MemoryDisk(), MemoryArchive())
         self.processes = PaperProcesses(self.jobs)
-        self.handler = Handler(self.settings, Authenticator(CREDENTIALS), self.jobs, at(0))
+        self.handler = Handler(self.settings, Authenticator(CREDENTIALS), self.jobs, at(0), SERVER)
         self.http = HttpConnection(self.settings, at(1))
 
     def ask(self, data: bytes) -> Exchange:

@@ -12,7 +12,7 @@ from rtot.api.routes import ROUTES
 from rtot.http.messages import Request, Response
 from rtot.jobs.output import Stream
 from tests.api.face import NEVER, TIME, Face, header, text, value
-from tests.world import CREDENTIALS, PEER, PaperServer, at
+from tests.world import CREDENTIALS, PEER, SERVER, PaperServer, at
 
 
 def events(face: Face, target: str = "/jobs/0/events", **headers: str) -> list[dict[str, object]]:
@@ -298,7 +298,7 @@ def test_an_address_that_guesses_is_told_to_wait(face: Face) -> None:
 
 def test_how_long_it_has_been_up(face: Face) -> None:
     face.now = at(3.5)
-    face.handler = Handler(face.settings, Authenticator(CREDENTIALS), face.jobs, at(1.25))
+    face.handler = Handler(face.settings, Authenticator(CREDENTIALS), face.jobs, at(1.25), SERVER)
     assert value(face.ask("GET", "/ping"))["ping"][0]["uptime"] == "2.25s"
 
 
@@ -308,3 +308,23 @@ def test_the_length_of_a_body_that_nobody_wants(face: Face) -> None:
         answer = face.handler.handle(request, PEER, face.now).answer
         assert (isinstance(answer, NeedBody) and answer.limit == 65536) == wanted
         assert wanted or (isinstance(answer, Response) and answer.status == 413)
+
+
+def test_a_request_for_another_server_is_refused(face: Face) -> None:
+    for target in ("/jobs", "/jobs?bogus", "/nowhere", "/ping"):
+        answer = face.ask("GET", target, rtot_server="another")
+        assert (answer.status, SERVER in text(answer)) == (412, True), target
+    assert face.ask("POST", "/jobs", b"echo", rtot_server="another").status == 412
+    assert len(face.jobs) == 0
+    assert face.ask("POST", "/jobs", b"echo", rtot_server=SERVER).status == 201
+
+
+def test_a_stranger_is_not_told_which_server_it_is_not(face: Face) -> None:
+    answer = face.ask("GET", "/jobs", rtot_server="another", authorization="rtot wrong")
+    assert answer.status == 401
+
+
+def test_every_answer_tells_of_which_server_it_is() -> None:
+    server = PaperServer()
+    server.receive(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\nGET  HTTP\r\n\r\n")
+    assert server.output.count(f"\r\nRtot-Server: {SERVER}\r\n".encode()) == 2

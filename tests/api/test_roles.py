@@ -17,7 +17,7 @@ from rtot.http.messages import Request, Response
 from rtot.http.query import Parameter
 from rtot.jobs.job import State
 from tests.api.face import Face, value
-from tests.world import PEER, at, secrets
+from tests.world import PEER, SERVER, at, secrets
 
 READ, RUN, ADMIN = "rtot r", "rtot u", "rtot a"
 OF_ROLE = {Role.READ: READ, Role.RUN: RUN, Role.ADMIN: ADMIN}
@@ -29,7 +29,7 @@ class Company(Face):
     def __init__(self, **settings: object) -> None:
         super().__init__(max_running=1, **settings)
         lines = secrets("r read rita", "u run ulf", "a admin ada")
-        self.handler = Handler(self.settings, Authenticator(lines), self.jobs, at(0))
+        self.handler = Handler(self.settings, Authenticator(lines), self.jobs, at(0), SERVER)
         for _ in range(3):
             assert self.ask("POST", "/jobs?stdin=open", b"x", authorization=RUN).status == 201
         self.world.obey(self.now)

@@ -476,3 +476,12 @@ def test_headers_with_raw_utf_8(face: Face) -> None:
     # Fields are decoded as latin-1.
     job = face.submit(rtot_arg="\u00e9".encode().decode("latin-1"))
     assert job.options.private_args == ("\u00e9",)
+
+
+def test_the_fingerprint_of_a_request_is_the_same_for_every_version(face: Face) -> None:
+    """What was recorded under one is asked for under another."""
+    face.submit("/jobs", b"echo", idempotency_key="a")
+    options = "arg=a&env=B=c&label=l&timeout=1.5&stdin=open&after=0:any&delay=9"
+    face.submit(f"/jobs?{options}", b"echo", idempotency_key="b")
+    found = [job.fingerprint.hex() for job in face.jobs.roster.alive()]
+    assert found == ["178c466cac044b98cd007933a6cce1be", "1b0067480dcf6552e2836c3a518727cd"]

@@ -436,13 +436,13 @@ KEY = Key("me", "k")
 
 
 def test_idempotency_keys(table: Table) -> None:
-    assert table.jobs.replayed(KEY, 1) is None
-    job = table.jobs.submit(SCRIPT, at(0), key=KEY, fingerprint=1)
-    assert table.jobs.replayed(KEY, 1) is job
+    assert table.jobs.replayed(KEY, b"1") is None
+    job = table.jobs.submit(SCRIPT, at(0), key=KEY, fingerprint=b"1")
+    assert table.jobs.replayed(KEY, b"1") is job
     with pytest.raises(KeyConflictError):
-        table.jobs.replayed(KEY, 2)
+        table.jobs.replayed(KEY, b"2")
     table.jobs.forget(job, at(1))
-    assert table.jobs.replayed(KEY, 2) is None
+    assert table.jobs.replayed(KEY, b"2") is None
 
 
 def test_keep_only_so_many() -> None:
@@ -973,7 +973,7 @@ class JobTableMachine(RuleBasedStateMachine):
         delay: float | None,
         launcher: str | None,
     ) -> object:
-        if key is not None and (known := self.table.replayed(key, 7)) is not None:
+        if key is not None and (known := self.table.replayed(key, b"7")) is not None:
             assert known is self.keys[key]
             return multiple()
         options = Options(
@@ -992,7 +992,7 @@ class JobTableMachine(RuleBasedStateMachine):
         first = {each.job_id for each in options.after}
         victims = [j for j in victims if j.id not in first]
         try:
-            job = self.table.submit(SCRIPT, self.now, options, key=key, fingerprint=7)
+            job = self.table.submit(SCRIPT, self.now, options, key=key, fingerprint=b"7")
         except UnknownJobError as unknown:
             assert unknown.job_id not in known_ids  # noqa: PT017
             assert len(self.table) == before

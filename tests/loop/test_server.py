@@ -25,7 +25,7 @@ from rtot.system.log import Log
 from rtot.system.processes import Processes
 from rtot.system.spool import Spool
 from rtot.system.systemd import Notifier
-from tests.world import CREDENTIALS, WHY, at
+from tests.world import CREDENTIALS, SERVER, WHY, at
 
 SHELL = b"#!/bin/sh\n"
 
@@ -58,7 +58,7 @@ class House:
         self.server = Server(
             settings,
             self.signals,
-            Handler(settings, self.authenticator, self.jobs, at(0)),
+            Handler(settings, self.authenticator, self.jobs, at(0), SERVER),
             self.jobs,
             self.processes,
             listen(Address(path=str(self.path)), 0o600),
