@@ -223,6 +223,14 @@ class Children:
 
     def end_leftover(self, leftover: Leftover, now: Now) -> None:
         """Have the jobs of a server that was killed stopped where they may still run."""
+        for job_id, killed in leftover.killed.items():
+            self._log.info(
+                now,
+                "processes of a killed server's job killed",
+                job=job_id,
+                server=leftover.server_id,
+                killed=" ".join(f"{pid}:{name}" for pid, name in killed.items()),
+            )
         for job_id, launcher in list(leftover.jobs.items()):
             words = self._settings.stop_command(launcher)
             if words:

@@ -3,27 +3,39 @@
 Nobody holds the lock on such a directory. It is removed, unless jobs are marked in it that may run
 elsewhere, for as long as these have not been stopped. Then this server holds the lock, so that no
 other one tries the same; what it cannot stop is left to the next one.
+
+The processes of its jobs that run here are ended at once, since nobody reads what they write or
+will ever tell what became of them; but not those of jobs that were complete. A job that is not
+complete has its script there.
 """
 
 import contextlib
 import fcntl
 import os
 import re
+import signal
+from collections.abc import Iterable
 
 from rtot.system.files import open_private, remove_files, remove_tree
-from rtot.system.spool import PREFIX, mark_name, read_marks
+from rtot.system.proc import Census, signal_process
+from rtot.system.spool import PREFIX, mark_name, read_marks, read_scripts
+
+# How often to look for processes that were forked while their parents were killed.
+_ROUNDS = 5
 
 
 class Leftover:
     """The directory of a server that was killed."""
 
-    __slots__ = ("_directory", "_path", "jobs", "server_id")
+    __slots__ = ("_directory", "_path", "jobs", "killed", "server_id")
 
     def __init__(self, path: str, directory: int, server_id: str) -> None:
         """`directory` is `path`, open and locked. Takes what is not needed any more away."""
         self._path = path
         self._directory = directory
         self.server_id = server_id
+        self.killed = kill_jobs(server_id, read_scripts(directory))
+        """By the job: pids and commands of processes that were still running."""
         self.jobs = read_marks(directory)
         """The jobs that may run elsewhere, and the names of their launchers."""
         remove_files(directory, {mark_name(job_id) for job_id in self.jobs})
@@ -66,6 +78,32 @@ def take_leftovers(parent: str) -> list[Leftover]:
             os.close(directory)
             continue
         leftover = Leftover(path, directory, match[1])
-        if leftover.jobs:
+        if leftover.jobs or leftover.killed:
             found.append(leftover)
     return found
+
+
+def kill_jobs(server_id: str, job_ids: Iterable[int]) -> dict[int, dict[int, str]]:
+    """KILL what runs of these jobs of a server that is dead: by job, pids and commands.
+
+    They are found by their mark, by the session of one that is marked, and by descent.
+    """
+    killed: dict[int, dict[int, str]] = {}
+    pending = set(job_ids)
+    # Such a job may have started this very server.
+    ours = os.getsid(0)
+    for _ in range(_ROUNDS):
+        if not pending:
+            break
+        census = Census(server_id)
+        for job_id in sorted(pending):
+            marked = census.jobs.get(str(job_id), ())
+            kin = [p for m in marked for p in census.sessions.get(m.session, ())]
+            tree = census.tree((*marked, *kin)).values()
+            found = [p for p in tree if not p.zombie and p.session != ours]
+            if not found:
+                pending.discard(job_id)
+            for process in found:
+                if signal_process(process, signal.SIGKILL):
+                    killed.setdefault(job_id, {})[process.pid] = process.command
+    return killed

@@ -5,7 +5,9 @@ something is to be signalled or named, and shared by all who ask in the same tur
 """
 
 import os
+import signal
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from rtot.jobs.examination import ProcessStatus
@@ -52,6 +54,17 @@ class Census:
             if process.server == server_id:
                 self.jobs.setdefault(process.job, []).append(process)
 
+    def tree(self, roots: Iterable[Process]) -> dict[int, Process]:
+        """These and all that descends from them, by pid."""
+        found = {process.pid: process for process in roots}
+        pending = list(found)
+        while pending:
+            for child in self.children.get(pending.pop(), ()):
+                if child.pid not in found:
+                    found[child.pid] = child
+                    pending.append(child.pid)
+        return found
+
 
 def read_process(pid: int) -> Process | None:
     """What /proc tells of a process; None if it is gone."""
@@ -81,6 +94,24 @@ def read_process(pid: int) -> Process | None:
         server=marks.get(SERVER, ""),
         job=marks.get(JOB, ""),
     )
+
+
+def signal_process(process: Process, number: int) -> bool:
+    """Signal it, and nobody who may have got its pid since it was read; whether that was done."""
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except OSError:
+        return False
+    try:
+        now = read_process(process.pid)
+        if now is None or now.started != process.started:
+            return False
+        signal.pidfd_send_signal(pidfd, number)
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
 
 
 def read_status(pid: int) -> ProcessStatus | None:

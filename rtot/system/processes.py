@@ -27,8 +27,8 @@ from rtot.system.proc import (
     Process,
     holds_pipe,
     initial_environ,
-    read_process,
     read_status,
+    signal_process,
 )
 from rtot.text import decode, reason
 
@@ -291,13 +291,8 @@ class Processes:
             kin = census.groups if target.scope is Scope.GROUP else census.sessions
             found = {process.pid: process for process in kin.get(pid, ())}
         if target.scope is Scope.TREE:
-            found |= {process.pid: process for process in census.jobs.get(str(target.job_id), ())}
-            pending = list(found)
-            while pending:
-                for child in census.children.get(pending.pop(), ()):
-                    if child.pid not in found:
-                        found[child.pid] = child
-                        pending.append(child.pid)
+            marked = census.jobs.get(str(target.job_id), ())
+            found = census.tree((*found.values(), *marked))
         return {p.pid: p.command for p in found.values() if not p.zombie}
 
     def examine(self, examination: Examination, target: Target, now: float) -> None:
@@ -351,21 +346,8 @@ class Processes:
             except OSError:
                 return False
             return True
-        before = self._walk().everyone.get(pid)
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:
-            return False
-        try:
-            now = read_process(pid)
-            if before is None or now is None or now.started != before.started:
-                return False
-            signal.pidfd_send_signal(pidfd, number)
-        except OSError:
-            return False
-        finally:
-            os.close(pidfd)
-        return True
+        process = self._walk().everyone.get(pid)
+        return process is not None and signal_process(process, number)
 
 
 def kill_session(pid: int) -> None:

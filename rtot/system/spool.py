@@ -22,6 +22,7 @@ from rtot.text import is_number, reason
 _ATTEMPTS = 10
 PREFIX = "rtot-"
 _MARK = "elsewhere-"
+_SCRIPT = "job-"
 
 
 class Spool(PrivateDirectory):
@@ -60,7 +61,7 @@ class Spool(PrivateDirectory):
         return not os.fstatvfs(self._directory).f_flag & os.ST_NOEXEC
 
     def store_script(self, job_id: int, script: bytes) -> None:
-        name = f"job-{job_id}"
+        name = f"{_SCRIPT}{job_id}"
         try:
             fd = self._open_new(name, os.O_WRONLY, 0o700)
             try:
@@ -81,12 +82,12 @@ class Spool(PrivateDirectory):
             os.symlink(launcher, mark_name(job_id), dir_fd=self._directory)
 
     def script_path(self, job_id: int) -> str:
-        return f"{self.path}/job-{job_id}"
+        return f"{self.path}/{_SCRIPT}{job_id}"
 
     def read_script(self, job_id: int, limit: int) -> bytes:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(f"job-{job_id}", flags, dir_fd=self._directory)
+            fd = os.open(f"{_SCRIPT}{job_id}", flags, dir_fd=self._directory)
         except OSError:
             return b""
         try:
@@ -97,7 +98,7 @@ class Spool(PrivateDirectory):
             close_file(fd)
 
     def remove_script(self, job_id: int) -> None:
-        self.remove(f"job-{job_id}")
+        self.remove(f"{_SCRIPT}{job_id}")
 
     def mark(self, job_id: int, launcher: str) -> None:
         if job_id in self._marks:
@@ -127,6 +128,17 @@ def mark_name(job_id: int) -> str:
     block.
     """
     return f"{_MARK}{job_id}"
+
+
+def read_scripts(directory: int) -> list[int]:
+    """The jobs whose scripts are in that directory: those that were not complete."""
+    found = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            number = name.removeprefix(_SCRIPT)
+            if name != number and is_number(number):
+                found.append(int(number))
+    return found
 
 
 def read_marks(directory: int) -> dict[int, str]:
