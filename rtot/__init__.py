@@ -22,8 +22,9 @@ A turn of the loop (`loop.server`):
     1 observe  accept connections, receive bytes, read pipes, note exits
     2 expire   every deadline that has come
     3 decide   answer requests; choose the next job to start
-    4 act      carry out the job table's commands; wake clients that wait for a changed job
-    5 keep     make changes durable (a no-op for now: jobs live in memory)
+    4 act      carry out the job table's commands
+    5 keep     make changes durable, if there is a state directory; then wake clients that wait for
+               a changed job
     6 flush    begin the answers, send what clients accept, update the selector's interest; then
                forget complete jobs that are not to be kept and that nobody reads
     7 start    spawn the job that was chosen; last, because that is slow
@@ -57,7 +58,7 @@ What happens to `POST /jobs`:
     6  The connection pulls the body. It returns the bytes so far, and then None (*nothing
        yet*). The exchange's topic is the job, and `Clients` remembers who watches it.
     1  In a later turn the job writes: `Children.read_output`, `JobTable.output_received`.
-    4  The job has changed: `Clients.wake` marks those that watch it.
+    5  The job has changed: `Clients.wake` marks those that watch it.
     6  The body is pulled again. At the end of the job it gives the trailer, and nobody
        watches any more. `Exchange.complete` has `Traffic` count the answer, and gives the
        `Record` of it for the log.
@@ -93,6 +94,17 @@ A job that comes after another, `POST /jobs?after=7`:
        knows that it waits.
     2  In the turn after job 7's end `BlockedJobs.settle` names it: it is NEW, and in the queue
        in the place that its id gives it, or complete, if job 7 has failed.
+
+With a state directory (`--state`):
+
+    1  What a job writes is in memory, until
+    2  `Unkept.store_output` puts it into files, before anybody can be told.
+    3  `Unkept` notes each job that is new, has changed or is deleted.
+    5  `Unkept.keep` gives all of it to the `Store`, which is `system.database`: one commit. Jobs
+       whose end is kept go to the archive, which is the same database, and leave memory. If it
+       cannot be kept, `Exchange.not_kept` replaces the answers that are decided and not begun.
+    At the next start `JobTable.restore` gets what was not complete. What waited waits again; what
+    was started is `lost`, and a `Stop` ends what is left of it.
 """
 
 __version__ = "1.1.0.dev0"

@@ -121,6 +121,7 @@ class Settings(NamedTuple):
     keep: int | None = None
     ttl: float | None = None
     shutdown: bool = True
+    state: bool = False
     allowed_origins: tuple[str, ...] = ()
     launchers: tuple[tuple[str, tuple[str, ...]], ...] = ()
     stop_commands: tuple[tuple[str, tuple[str, ...]], ...] = ()

@@ -53,6 +53,15 @@ class Storage(Protocol):
     def create(self, name: str) -> File:
         """A new, empty file, or raise StorageError."""
 
+    def open(self, name: str) -> tuple[File, int] | None:
+        """A file that a server before this one has made, and its size; None if it is not there."""
+
+    def names(self) -> list[str]:
+        """Of all files of output."""
+
+    def remove(self, name: str) -> None:
+        """Delete a file of output; one that is gone already is no error."""
+
 
 class FileSpan:
     """A piece of a file, to be sent as it is; valid for as long as its body is."""

@@ -120,6 +120,7 @@ def test_the_defaults_are_those_that_readme_tells() -> None:
             None,
             None,
             True,
+            False,
             (),
             (),
             (),

@@ -14,7 +14,7 @@ from rtot.credentials import Credentials, collect, parse_credential
 from rtot.http.connection import HttpConnection
 from rtot.http.connection_state import State
 from rtot.http.messages import Request
-from rtot.jobs.archive import MemoryArchive
+from rtot.jobs.archive import MemoryArchive, Recovered, Turn
 from rtot.jobs.commands import (
     CloseOutputs,
     CloseStdin,
@@ -104,7 +104,7 @@ class MemoryDisk:
         return f"/spool/job-{job_id}"
 
     def read_script(self, job_id: int, limit: int) -> bytes:
-        return self.scripts[job_id][:limit]
+        return self.scripts.get(job_id, b"")[:limit]
 
     def remove_script(self, job_id: int) -> None:
         del self.scripts[job_id]
@@ -117,12 +117,51 @@ class MemoryDisk:
     def unmark(self, job_id: int) -> None:
         self.marks.pop(job_id, None)
 
+    def open(self, name: str) -> tuple[MemoryFile, int] | None:
+        file = self.files.get(name)
+        return None if file is None else (file, len(file.data))
+
+    def names(self) -> list[str]:
+        return list(self.files)
+
+    def remove(self, name: str) -> None:
+        if name in self.files:
+            self.files[name].remove()
+
     def create(self, name: str) -> MemoryFile:
         if self.broken:
             raise StorageError("no space left on device")
         assert name not in self.files
         self.files[name] = MemoryFile(self, name)
         return self.files[name]
+
+
+class PaperStore(MemoryArchive):
+    """A Store on paper: it remembers what it was to keep, if it is not full."""
+
+    __slots__ = ("full", "scripts", "turns")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+        self.turns: list[Turn] = []
+        self.scripts: dict[int, bytes] = {}
+
+    def recover(self, now: Now) -> Recovered:
+        return Recovered([], [], 0, 0, [], False, False, True)
+
+    def keep(self, turn: Turn) -> None:
+        if self.full:
+            raise StorageError("no space left on device")
+        self.turns.append(turn._replace(new=dict(turn.new)))
+        self.scripts |= turn.new
+
+    @property
+    def has_work(self) -> bool:
+        return False
+
+    def script(self, job_id: int) -> bytes | None:
+        return self.scripts.get(job_id)
 
 
 class PaperProcesses:

@@ -1,10 +1,12 @@
 """GET and DELETE of /jobs: the jobs that are meant, all together."""
 
-from rtot.api.answers import Answer, Ask, no_content
+from rtot.api.answers import Answer, Ask, Wait, no_content
 from rtot.api.changes import list_changes
-from rtot.api.listing import Listing, iter_matching
+from rtot.api.listing import Listing
 from rtot.api.parameters import (
     BY,
+    CREATED_FROM,
+    CREATED_TO,
     FAIL,
     FAILED,
     FROM,
@@ -19,8 +21,15 @@ from rtot.api.parameters import (
     WAIT,
 )
 from rtot.api.waits import JobsWait, asked_view, asked_wait
+from rtot.http.messages import Response
 from rtot.http.query import BadParameterError
+from rtot.jobs.job import Job
+from rtot.jobs.leases import Lease
 from rtot.jobs.selection import Selection
+
+# How many complete jobs are deleted in a turn, and how many looked at.
+DELETED = 200
+_LOOKED_AT = 4096
 
 
 def list_jobs(ask: Ask) -> Answer:
@@ -60,14 +69,55 @@ def list_jobs(ask: Ask) -> Answer:
 
 def delete_jobs(ask: Ask) -> Answer:
     """Kill and forget all jobs that match the query."""
-    for job in iter_matching(ask.jobs, _selection(ask)):
-        ask.jobs.forget(job, ask.now, by=ask.by)
-    return no_content()
+    return Deletion(ask, _selection(ask)).answer()
+
+
+class Deletion:
+    """The deletion of many jobs, some of them in each turn: first those that are not complete."""
+
+    __slots__ = ("_ask", "_at", "_last", "_selection", "deadline", "lease", "topics")
+
+    def __init__(self, ask: Ask, selection: Selection) -> None:
+        self._ask = ask
+        self._selection = selection
+        # Those that come later are not meant.
+        self._last = ask.jobs.last_id
+        self._at = -1
+        self.topics: tuple[int, ...] = ()
+        # At once, in the next turn.
+        self.deadline = 0.0
+        self.lease: Lease | None = None
+
+    def changed(self, topic: int) -> bool:
+        return False
+
+    def answer(self) -> Response | Wait:
+        jobs = self._ask.jobs
+        if self._at < 0:
+            self._forget([j for j in jobs.roster.alive() if self._selection.matches(j)])
+            self._at = 0
+        page = jobs.roster.page(self._selection, self._at, DELETED, _LOOKED_AT)
+        self._forget(page.jobs)
+        if page.next is None or page.next > self._last:
+            return no_content()
+        self._at = page.next
+        return self
+
+    def _forget(self, found: list[Job]) -> None:
+        for job in found:
+            if job.id <= self._last:
+                self._ask.jobs.forget(job, self._ask.now, by=self._ask.by)
 
 
 def _selection(ask: Ask) -> Selection:
     query = ask.query
     labels = frozenset(query.all(SELECTED_LABEL))
     return Selection(
-        query.get(STATE), labels, query.get(FAILED), query.get(BY), query.get(SELECTED_GROUP)
+        query.get(STATE),
+        labels,
+        query.get(FAILED),
+        query.get(BY),
+        query.get(SELECTED_GROUP),
+        query.get(CREATED_FROM),
+        query.get(CREATED_TO),
     )

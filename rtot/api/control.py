@@ -102,6 +102,12 @@ def delete_job(ask: Ask) -> Answer:
     return no_content()
 
 
+def deletion_not_kept(why: str) -> Response:
+    """What was to be deleted is killed and gone, but for a crash."""
+    message = f"killed and forgotten, but after a crash it may be there again: {why}"
+    return error(507, "insufficient storage", message)
+
+
 def end_server(ask: Ask) -> Answer:
     """End all jobs, and then the server, unless the operator has ruled that out."""
     if not ask.settings.shutdown:

@@ -10,11 +10,12 @@ An answer is decided first and begun later, by `begin`. In between, changes can 
 from enum import Enum, auto
 
 from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
-from rtot.api.control import end_lease, upload_refused, uploaded
+from rtot.api.control import deletion_not_kept, end_lease, upload_refused, uploaded
 from rtot.api.handler import Handled, Handler
 from rtot.api.origins import mark
 from rtot.api.record import Record, job_of, make_record
 from rtot.api.streams import EventsBody
+from rtot.api.submission import not_stored
 from rtot.api.traffic import LOST
 from rtot.clock import Now
 from rtot.credentials import Credential
@@ -23,6 +24,7 @@ from rtot.http.connection import HttpConnection
 from rtot.http.messages import Headers, Request, Response
 from rtot.jobs.leases import Lease
 from rtot.jobs.stdin import StdinClosedError
+from rtot.jobs.unkept import Refused
 
 
 class State(Enum):
@@ -69,7 +71,11 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.WAITING: {Event.WAIT_BEGUN: State.WAITING, Event.ANSWERED: State.AWAITING_KEEP},
     State.FEEDING: {Event.ANSWERED: State.AWAITING_KEEP},
     # If what it reports cannot be made durable, another answer replaces it.
-    State.AWAITING_KEEP: {Event.ANSWERED: State.AWAITING_KEEP, Event.BEGUN: State.RESPONDING},
+    State.AWAITING_KEEP: {
+        Event.ANSWERED: State.AWAITING_KEEP,
+        Event.WAIT_BEGUN: State.WAITING,
+        Event.BEGUN: State.RESPONDING,
+    },
     State.RESPONDING: {Event.SENT: State.OVER},
     State.OVER: {},
 }
@@ -231,6 +237,29 @@ class Exchange:
     def answer(self, response: Response, now: Now) -> None:
         """Decide on `response` as the answer, in place of one decided earlier."""
         self._move(Event.ANSWERED, Reply(response), now)
+
+    def not_kept(self, refused: Refused, now: Now) -> None:
+        """What has happened in this turn could not be kept.
+
+        Whoever asked for a job that was refused is told so, and whoever deleted one that it may
+        come back. An answer that tells of jobs is decided anew. What has ended is told as it is.
+        """
+        if self._state not in (State.AWAITING_KEEP, State.WAITING) or self._request is None:
+            return
+        handled = self._handled
+        route = None if handled is None else handled.route
+        if route is None or not route.path.startswith("/jobs"):
+            return
+        response = self._data.response if isinstance(self._data, Reply) else None
+        about = {*self.topics, job_of(response, handled or _UNHANDLED)}
+        if not about.isdisjoint(job.id for job in refused.jobs):
+            self.answer(not_stored(refused.why), now)
+        elif route.method == "DELETE" and (response is None or response.status == 204):
+            self.answer(deletion_not_kept(refused.why), now)
+        elif route.method == "GET" and self._state is State.AWAITING_KEEP:
+            again = self._request._replace(body=b"")
+            self._handled = self._handler.handle(again, self._peer, now)
+            self._take(self._handled.answer, now)
 
     def begin(self, now: Now) -> None:
         """Begin the answer if one is decided: from now on there are bytes of it to be sent."""

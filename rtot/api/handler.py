@@ -22,6 +22,7 @@ from rtot.http.messages import Request, Response
 from rtot.http.query import BadParameterError, Query
 from rtot.jobs.table import JobTable
 from rtot.metrics import Source
+from rtot.storage import StorageError
 
 _UNUSED_BODY = 64 * 1024
 # RFC 9110, 9.3, RFC 5789 and QUERY: without a route for one the answer is 405. All others are 501.
@@ -105,6 +106,9 @@ class Handler:
             answer = self._answer(request, route, word, credential, peer, now)
         except (RefusalError, BadParameterError) as refusal:
             answer = _refused(refusal)
+        except StorageError as failure:
+            message = f"the state cannot be read: {failure}"
+            answer = error(500, "unreadable state", message)
         return Handled(answer, credential, route, word)
 
     def request_id(self, request: Request | None) -> str:

@@ -149,12 +149,6 @@ def _shown(job: Job, view: View, jobs: JobTable) -> Iterator[bytes]:
         yield stand_in(job, "internal server error")
 
 
-def iter_matching(jobs: JobTable, selection: Selection) -> Iterator[Job]:
-    """Every job that matches the selection."""
-    for page in _pages(jobs, selection, 0, down=False):
-        yield from page
-
-
 def _pages(jobs: JobTable, selection: Selection, first: int, *, down: bool) -> Iterator[list[Job]]:
     at: int | None = first
     while at is not None:

@@ -46,7 +46,7 @@ _MEANINGS = {
     503: "Too many connections or jobs, no memory, or the server is ending.",
     501: "A transfer coding that the server does not know.",
     505: "Neither HTTP/1.0 nor 1.1.",
-    507: "The script cannot be stored.",
+    507: "The job, or its deletion, cannot be stored.",
 }
 _HEADERS_OF = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",)}
 _SUCCESS = frozenset({200, 201, 202, 206, 424})
@@ -72,6 +72,7 @@ _ANSWERS: dict[str, tuple[tuple[str, ...], Schema, tuple[str, ...]]] = {
     "get_out": ((_TEXT,), {"type": "string"}, _OUTPUT),
     "get_err": ((_TEXT,), {"type": "string"}, _OUTPUT),
     "get_events": (_EVENTS, {}, ("Rtot-Exit", "Rtot-Dropped")),
+    "get_script": ((_TEXT,), {"type": "string"}, ()),
     "list_processes": ((_JSON,), ref("Processes"), ()),
     "write_stdin": ((_JSON,), ref("Written"), ()),
     "kill": ((_JSON,), ref("Receipt"), ()),
@@ -153,6 +154,8 @@ _EXAMPLES = {
     "since": 0,
     "group": "deploy",
     "delay": "10m",
+    "created-from": "1700000000",
+    "created-to": "2026-11-25T10:00:00Z",
 }
 # Where a parameter of the same name means something else.
 _EXAMPLES_OF = {("submit", "after"): ["0:any"]}

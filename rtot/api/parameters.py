@@ -11,7 +11,7 @@ from signal import Signals
 from rtot.api.job_json import ALL_FIELDS, ALWAYS
 from rtot.config import parse_duration, parse_size
 from rtot.credentials import Role, is_name
-from rtot.http.query import DURATION, Parameter, choice, duration, flag, number, pattern
+from rtot.http.query import DURATION, Parameter, choice, duration, flag, number, pattern, time
 from rtot.jobs.job import SHOWN, Prerequisite
 from rtot.jobs.tail import Tail
 from rtot.text import is_number
@@ -220,6 +220,8 @@ BY = Parameter(
     _parse_name,
     pattern("[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}"),
 )
+CREATED_FROM = time("created-from", "Only jobs that were accepted then or later.")
+CREATED_TO = time("created-to", "Only jobs that were accepted then or earlier.")
 SELECTED_GROUP = Parameter("group", "Only jobs of this group.", "a group", str, _ANY_TEXT)
 FROM = number("from", "Only jobs with this id or a higher one; a lower one in descending order.")
 LIMIT = number("limit", "How many jobs at most.", 1)

@@ -215,6 +215,18 @@ def get_events(ask: Ask) -> Answer:
     )
 
 
+def get_script(ask: Ask) -> Answer:
+    """The job's script, as it is run."""
+    if not ask.settings.state:
+        message = "scripts are kept by a server that was started with --state"
+        raise RefusalError(error(404, "not kept", message))
+    job = require_job(ask)
+    script = ask.jobs.script(job)
+    if script is None:
+        raise RefusalError(error(404, "not kept", f"there is no script of job {job.id}"))
+    return Response(200, (TEXT_TYPE,), script)
+
+
 def _lease(ask: Ask) -> float | None:
     """Seconds. HEAD has none: its answer is over at once, and it changes nothing."""
     return None if ask.request.method == "HEAD" else ask.query.get(LEASE)

@@ -15,6 +15,8 @@ from rtot.api.parameters import (
     ARG,
     BY,
     CLOSE,
+    CREATED_FROM,
+    CREATED_TO,
     CWD,
     DELAY,
     ENV,
@@ -117,6 +119,8 @@ ROUTES = (
             SELECTED_LABEL,
             SELECTED_GROUP,
             BY,
+            CREATED_FROM,
+            CREATED_TO,
             FIELDS,
             TIMES,
             TAIL,
@@ -164,8 +168,8 @@ ROUTES = (
         "/jobs",
         Role.ADMIN,
         collection.delete_jobs,
-        (STATE, FAILED, SELECTED_LABEL, SELECTED_GROUP, BY),
-        own=(204,),
+        (STATE, FAILED, SELECTED_LABEL, SELECTED_GROUP, BY, CREATED_FROM, CREATED_TO),
+        own=(204, 507),
     ),
     Route(
         "GET",
@@ -175,7 +179,7 @@ ROUTES = (
         (FIELDS, TIMES, TAIL, WAIT, FAIL, LEASE),
         own=(200, 202, 404, 424),
     ),
-    Route("DELETE", "/jobs/{id}", Role.RUN, control.delete_job, (TREE,), own=(204, 404)),
+    Route("DELETE", "/jobs/{id}", Role.RUN, control.delete_job, (TREE,), own=(204, 404, 507)),
     Route("GET", "/jobs/{id}/out", Role.READ, reading.get_out, _OF_OUTPUT, own=_FROM_OUTPUT),
     Route("GET", "/jobs/{id}/err", Role.READ, reading.get_err, _OF_OUTPUT, own=_FROM_OUTPUT),
     Route(
@@ -186,6 +190,7 @@ ROUTES = (
         (TAIL, FOLLOW, FAIL, LEASE, TIMES),
         own=(200, 204, 404, 424),
     ),
+    Route("GET", "/jobs/{id}/script", Role.RUN, reading.get_script, own=(200, 404)),
     Route("GET", "/jobs/{id}/processes", Role.READ, processes.list_processes, own=(200, 404)),
     Route(
         "POST",
@@ -219,6 +224,8 @@ ROUTES = (
 
 def is_offered(route: Route, settings: Settings) -> bool:
     """Whether a server with these settings has the route."""
+    if route.call is reading.get_script:
+        return settings.state
     return settings.shutdown or route.call is not control.end_server
 
 

@@ -139,7 +139,10 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Ping": _object(
         "ping",
-        ping={**_array(_object("message uptime", message=_TEXT, uptime=_TEXT)), "maxItems": 1},
+        ping={
+            **_array(_object("message uptime", message=_TEXT, uptime=_TEXT, warning=_TEXT)),
+            "maxItems": 1,
+        },
     ),
 }
 

@@ -29,8 +29,12 @@ def links(ask: Ask) -> Answer:
 def ping(ask: Ask) -> Answer:
     """Whether the server is there, and for how long it has been."""
     uptime = format_duration(int((ask.now.monotonic - ask.started.monotonic) * 1e9))
-    text = f'{{"ping":[{{"message":"still here","uptime":"{uptime}"}}]}}\n'
-    return json(200, text)
+    count, why = ask.jobs.unkept
+    more = ""
+    if why:
+        warning = f"the state cannot be kept: {why}: after a crash {count} jobs may be lost"
+        more = f',"warning":{string(warning)}'
+    return json(200, f'{{"ping":[{{"message":"still here","uptime":"{uptime}"{more}}}]}}\n')
 
 
 def metrics(ask: Ask) -> Answer:

@@ -61,6 +61,11 @@ def end_of(job: Job, streams: Iterable[Stream], *, fail: bool) -> End:
     )
 
 
+def nothing_yet(jobs: JobTable, job: Job) -> End | None:
+    """What follows the output of a job that is not complete: more, some time, or a break."""
+    return BROKEN if jobs.leaves(job) else None
+
+
 class JsonBody:
     """A body of pieces, as an iterator makes them. Empty pieces are pauses."""
 
@@ -135,7 +140,7 @@ class OutputBody:
             if self._end is not None:
                 return THE_END
             if not self._job.over:
-                return None
+                return nothing_yet(self._jobs, self._job)
             return end_of(self._job, (self._stream,), fail=self._fail)
         stored = output.stored(self._stream, self._offset)
         if stored is not None and min(stored[1], rest) >= _SENDFILE:
@@ -275,7 +280,7 @@ class EventsBody:
             return b"".join(pulled)
         if self._position.told & Told.COMPLETE:
             return end_of(self._job, Stream, fail=self._fail)
-        return None if self._follow else THE_END
+        return nothing_yet(self._jobs, self._job) if self._follow else THE_END
 
     def rest(self, wall: int) -> None:
         """Nothing was sent for long: say so next, lest a proxy takes the connection for dead."""

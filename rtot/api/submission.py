@@ -299,5 +299,9 @@ class Draft(NamedTuple):
             message = "the server is ending"
             raise RefusalError(error(503, "shutting down", message, RETRY)) from None
         except StorageError as full:
-            message = f"the script cannot be stored: {full}"
-            raise RefusalError(error(507, "insufficient storage", message)) from None
+            raise RefusalError(not_stored(str(full))) from None
+
+
+def not_stored(why: str) -> Response:
+    """The job was not accepted, since it cannot be kept."""
+    return error(507, "insufficient storage", f"the job cannot be stored: {why}")

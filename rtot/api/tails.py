@@ -1,6 +1,6 @@
 """The end of an output as a body: from there to its end, or for as long as it grows."""
 
-from rtot.api.streams import EXIT, end_of
+from rtot.api.streams import EXIT, end_of, nothing_yet
 from rtot.http.messages import BROKEN, THE_END, End
 from rtot.jobs.job import Job
 from rtot.jobs.output import Stream, UnreadableError
@@ -50,6 +50,6 @@ class TailBody:
         if self._end is not None:
             return THE_END
         if not job.over:
-            return None
+            return nothing_yet(self._jobs, job)
         # Where bytes were dropped, a line within the body has told how many.
         return end_of(job, (), fail=self._fail)

@@ -39,7 +39,7 @@ class JobsWait:
 
     def changed(self, job_id: int) -> bool:
         job = self._jobs.get(job_id)
-        if job is not None and not job.over:
+        if job is not None and not job.over and not self._jobs.leaves(job):
             return False
         self._waiting.discard(job_id)
         return not self._until_all or not self._waiting

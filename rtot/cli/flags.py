@@ -65,6 +65,12 @@ def _origin(text: str) -> str:
     return text
 
 
+def _sync(text: str) -> str:
+    if text not in ("normal", "full"):
+        raise ValueError(f"{text!r}: want normal or full")
+    return text
+
+
 def _variable(text: str) -> tuple[str, str]:
     """`NAME=VALUE`."""
     name, equals, value = text.partition("=")
@@ -191,6 +197,11 @@ _FLAGS = (
         "clients at a time (default: from the limit of open files)",
     ),
     _Flag("--spool-dir", "DIR", str, "spool_dir", "scripts and large output ($TMPDIR or /tmp)"),
+    _Flag("--state", "DIR", str, "state_dir", "keep jobs and their output there, over restarts"),
+    _Flag(
+        *("--state-sync", "normal|full", _sync, "state_sync"),
+        "whether each turn waits for the disk, so that a power cut loses nothing (default normal)",
+    ),
     _Flag("--keep", "N", _number, "keep", "complete jobs to keep (default: all)"),
     _Flag(
         *("--ttl", "DURATION", parse_duration, "ttl"),
@@ -272,6 +283,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | s
             options[flag.setting] = value
     if "secret_file" in options and "secret" in options:
         raise UsageError("-s and --secret-file: give one of them")
+    if "state_sync" in options and "state_dir" not in options:
+        raise UsageError("--state-sync goes with --state")
     if "tls_cert" not in options and ("tls_key" in options or "tls_client_ca" in options):
         raise UsageError("--tls-key and --tls-client-ca go with --tls-cert")
     for variable, setting, convert in (

@@ -13,6 +13,7 @@ from rtot.api.auth import Authenticator
 from rtot.api.handler import Handler
 from rtot.cli.flags import UsageError, parse, wants_json
 from rtot.cli.secret import USAGE, line_for, new_secret
+from rtot.clock import Now
 from rtot.config import Settings, SetupError, share_descriptors
 from rtot.credentials import collect, parse_credential
 from rtot.jobs.archive import MemoryArchive
@@ -21,6 +22,7 @@ from rtot.loop.reload import Reload
 from rtot.loop.server import Server, read_clock
 from rtot.loop.signals import Signals
 from rtot.loop.vitals import Vitals
+from rtot.storage import StorageError
 from rtot.system import listeners, processes
 from rtot.system.leftovers import Leftover, take_leftovers
 from rtot.system.listeners import Listener, parse_address
@@ -33,6 +35,7 @@ from rtot.system.vitals import ProcessVitals
 from rtot.text import reason
 
 if TYPE_CHECKING:
+    from rtot.system.state import State
     from rtot.system.tls import Tls
 
 USAGE_ERROR = 2
@@ -78,9 +81,25 @@ def _main(argv: Sequence[str]) -> int:
         if not spool.allows_execution and "default" not in dict(options["launchers"]):
             why = "is mounted noexec: no script could be run (see --spool-dir)"
             raise SetupError(f"{parent} {why}")
-        return _serve(options, signals, spool, take_leftovers(parent))
+        state = _state(options, spool)
+        try:
+            return _serve(options, signals, spool, state, take_leftovers(parent))
+        finally:
+            if state is not None:
+                state.close()
     finally:
         spool.close()
+
+
+def _state(options: dict[str, Any], spool: Spool) -> "State | None":
+    """The state directory if one was asked for. Raises SetupError."""
+    path, sync = options.pop("state_dir", None), options.pop("state_sync", "normal")
+    options["state"] = path is not None
+    if path is None:
+        return None
+    from rtot.system.state import State
+
+    return State(path, spool, full=sync == "full")
 
 
 def _make_secret(words: Sequence[str]) -> int:
@@ -100,7 +119,11 @@ def _make_secret(words: Sequence[str]) -> int:
 
 
 def _serve(
-    options: dict[str, Any], signals: Signals, spool: Spool, leftovers: list[Leftover]
+    options: dict[str, Any],
+    signals: Signals,
+    spool: Spool,
+    state: "State | None",
+    leftovers: list[Leftover],
 ) -> int:
     secret_file = options.pop("secret_file", None)
     secret = options.pop("secret", None)
@@ -120,7 +143,17 @@ def _serve(
     started = read_clock()
     authenticator = Authenticator(credentials)
     # Microseconds since the epoch: more than any server before this one has counted.
-    jobs = JobTable(settings, spool, MemoryArchive(), started.wall // 1000)
+    first_change = started.wall // 1000
+    if state is None:
+        server_id = spool.server_id
+        jobs = JobTable(settings, spool, MemoryArchive(), first_change)
+    else:
+        server_id, database = state.database.server_id, state.database
+        jobs = JobTable(settings, state.storage, database, first_change, database)
+    number = settings.first_reserved_descriptor
+    children = Processes(server_id, {**os.environ, **variables}, number)
+    if state is not None:
+        _restore(state, jobs, children, started)
     vitals = Vitals()
     server = Server(
         settings,
@@ -130,11 +163,11 @@ def _serve(
             authenticator,
             jobs,
             started,
-            spool.server_id,
+            server_id,
             (vitals, ProcessVitals()),
         ),
         jobs,
-        Processes(spool.server_id, {**os.environ, **variables}, settings.first_reserved_descriptor),
+        children,
         opened,
         log,
         Notifier(os.environ),
@@ -146,6 +179,17 @@ def _serve(
         # Not by the log, which may be collected and kept.
         _tell(f"no secret was given, this one was made up: {made_up}", "warning", as_json)
     return server.run()
+
+
+def _restore(state: "State", jobs: JobTable, children: Processes, now: Now) -> None:
+    """Go on where the server before this one was. Raises SetupError."""
+    try:
+        lost = state.restore(jobs, now)
+    except StorageError as failure:
+        raise SetupError(str(failure)) from failure
+    for job in lost:
+        if job.pid is not None:
+            children.adopt(job.id, job.pid, job.pid_started)
 
 
 def _tls(options: dict[str, Any]) -> "Tls | None":

@@ -5,6 +5,7 @@ would delete everything. So a route says what it takes, and all else is an error
 the parameter. Values are parsed before the route's function is called: what it gets is good.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
@@ -57,6 +58,28 @@ class Parameter(NamedTuple, Generic[T]):
 def flag(name: str, about: str) -> Parameter[bool]:
     """`?name` and `?name=1` are true, `?name=0` is false."""
     return Parameter(name, about, "1 or 0", _parse_flag, {"enum": [*_TRUE, *_FALSE]})
+
+
+def time(name: str, about: str) -> Parameter[int]:
+    """Nanoseconds since the epoch, of seconds since then or of a date and time (RFC 3339)."""
+    date = "[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+    clock = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+    schema = pattern(r"[0-9]{1,10}(\.[0-9]{1,9})?", f"{date}T{clock}(Z|[+-]0[0-9]:00)")
+    wanted = "seconds since 1970, or a time like 2026-11-25T10:00:00Z"
+    return Parameter(name, about, wanted, _parse_time, schema)
+
+
+def _parse_time(text: str) -> int:
+    if found := re.fullmatch(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?", text, re.ASCII):
+        return int(found[1]) * 10**9 + int((found[2] or "").ljust(9, "0"))
+    from datetime import UTC, datetime, timedelta
+
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError from None
+    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return since // timedelta(microseconds=1) * 1000
 
 
 def number(name: str, about: str, least: int = 0) -> Parameter[int]:

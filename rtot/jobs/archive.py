@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from rtot.clock import Now
 from rtot.jobs.job import Job, Key
+from rtot.jobs.output import Small
 from rtot.jobs.selection import Selection
 
 
@@ -62,6 +64,60 @@ class Archive(Protocol):
 
     def remove(self, job: Job) -> None:
         """Forget the job, and remove its output."""
+
+
+class Turn(NamedTuple):
+    """What has happened since what was kept last.
+
+    `new` jobs, with their scripts; `changed` jobs, new ones too; of those that have ended what is
+    not in files of their output (`ended`); the ids of the `deleted`, each behind the number of that
+    change; what is `paused`, the ids and numbers of changes that were given.
+    """
+
+    new: dict[int, bytes]
+    changed: list[Job]
+    ended: dict[int, Small]
+    deleted: list[tuple[int, int]]
+    last_id: int
+    last_change: int
+    paused: bool
+
+
+class Recovered(NamedTuple):
+    """What a server before this one has kept, but for the jobs that were complete.
+
+    `waiting` jobs, and those that were `started`, or may have been, in order of id. `rebooted`:
+    the machine was meanwhile. `sure`: every job that was started is among those.
+    """
+
+    waiting: list[Job]
+    started: list[Job]
+    next_id: int
+    next_change: int
+    deletions: list[tuple[int, int]]
+    paused: bool
+    rebooted: bool
+    sure: bool
+
+
+class Store(Archive, Protocol):
+    """An archive that outlives the server, and keeps the jobs that are not complete too."""
+
+    def recover(self, now: Now) -> Recovered:
+        """What there is. Call it once, before anything else."""
+
+    def keep(self, turn: Turn) -> None:
+        """Make it all durable, at once; or raise StorageError, having kept nothing.
+
+        Call `add` for the jobs that are complete after that.
+        """
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `keep` is to be called even if nothing has happened."""
+
+    def script(self, job_id: int) -> bytes | None:
+        """A script that was kept. Raises StorageError."""
 
 
 class JobsById:

@@ -57,7 +57,7 @@ class BlockedJobs:
     release or end those that it names, and `remove` each that is not BLOCKED any more.
     """
 
-    __slots__ = ("_count", "_ended", "_entries", "_until", "_waiting")
+    __slots__ = ("_count", "_ended", "_entries", "_until", "_waiting", "reduced")
 
     def __init__(self) -> None:
         # By the job that they wait for; some of them wait no more.
@@ -69,6 +69,8 @@ class BlockedJobs:
         # How many are in all lists, and how many of these still wait.
         self._entries = 0
         self._count = 0
+        self.reduced: list[Job] = []
+        """Those that wait for fewer jobs than before; for the owner to clear."""
 
     def add(self, job: Job) -> None:
         """The job is BLOCKED."""
@@ -129,6 +131,7 @@ class BlockedJobs:
             yield job, job_id
             return
         blocked.pending = [each for each in blocked.pending if each.job_id != job_id]
+        self.reduced.append(job)
         self._count -= len(met)
         if not blocked.pending and blocked.until is None:
             yield job, None

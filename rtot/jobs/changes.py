@@ -6,6 +6,7 @@ it. That costs as much as has changed, however many jobs there are.
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 from rtot.jobs.archive import Archive, ByChange, JobsById
 from rtot.jobs.job import Job
@@ -37,6 +38,16 @@ class Changes:
         job.change = self.last
         self._by_change.add(job)
         self._by_change.sweep(len(self._alive), self._alive.get)
+
+    def restore(self, job: Job) -> None:
+        """The job, which is alive, had its last change under a server before this one."""
+        self._by_change.add(job)
+
+    def restore_deletions(self, deletions: Iterable[tuple[int, int]]) -> None:
+        """Numbers and ids of the newest, in order, under servers before this one."""
+        self._deletions = Deletions(0)
+        for number, job_id in deletions:
+            self._deletions.add(number, job_id)
 
     def deleted(self, job: Job) -> None:
         """Clients do not see the job any more."""

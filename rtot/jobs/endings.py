@@ -8,6 +8,9 @@ from rtot.jobs.commands import Outbox
 from rtot.jobs.job import Job
 from rtot.jobs.stop import RunStopCommand, Scope, Stop, StopOrder, Why
 
+# The pid of a leader that is not known, as the server was killed when it had just started it.
+_NOBODY = -1
+
 
 class Endings:
     """Stops that are not over.
@@ -49,13 +52,13 @@ class Endings:
 
         Without `tree` those are spared that have left the group.
         """
-        assert job.pid is not None
+        pid = _NOBODY if job.pid is None else job.pid
         scope = Scope.TREE if tree else Scope.GROUP
         launcher = job.options.launcher
         if not self._settings.stop_command(launcher):
             # What runs here is the job itself.
             launcher = None
-        stop = Stop(job.id, job.pid, signal, grace, scope, now, launcher=launcher)
+        stop = Stop(job.id, pid, signal, grace, scope, now, launcher=launcher)
         stop.why = why
         if stop.kills:
             job.stop = stop

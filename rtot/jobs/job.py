@@ -96,6 +96,8 @@ class Reason(Enum):
     DEPENDENCY = "dependency"
     SUPERSEDED = "superseded"
     NOT_STARTED = "not started"
+    LOST = "lost"
+    """The server was killed while it ran, or may have run."""
 
 
 class Key(NamedTuple):
@@ -182,6 +184,7 @@ class Job:
     """
 
     __slots__ = (
+        "__weakref__",
         "blocked",
         "by",
         "change",
@@ -196,6 +199,7 @@ class Job:
         "options",
         "output",
         "pid",
+        "pid_started",
         "reason",
         "running",
         "start",
@@ -230,6 +234,8 @@ class Job:
         self.failure = ""
         self.reason: Reason | None = None
         self.pid: int | None = None
+        self.pid_started = 0
+        """When the leader was, in ticks since the boot (proc(5)); 0 if that is not to be kept."""
         self.usage: Usage | None = None
         self.timeout = options.timeout
         self.holders: Mapping[int, str] = _NOBODY

@@ -69,6 +69,14 @@ class Journal:
         self._states[SHOWN[State.NEW]] += 1
         self._entries.append(Entry(Fact.ACCEPTED, job))
 
+    def restored(self, job: Job) -> None:
+        """A server before this one had accepted it."""
+        self._states[SHOWN[job.state]] += 1
+
+    def retained(self, count: int) -> None:
+        """So many were complete when this server started."""
+        self._states[SHOWN[State.COMPLETE]] += count
+
     def started(self, job: Job) -> None:
         self._entries.append(Entry(Fact.STARTED, job))
         # A clock may have been set back meanwhile.

@@ -7,6 +7,10 @@ that a job never blocks on its output. Dropped bytes have no offset.
 
 The order of arrival is stored too: one record for each piece, with its time and the ends of both
 streams, so that the two streams can be shown in one sequence.
+
+If jobs are to survive the server, the owner calls `store` before anybody is told of new bytes:
+what is in a file survives, what is in memory does not. `keep` says at a job's end what is to be
+kept elsewhere, because it is too small for a file, and `restore` makes an output of that again.
 """
 
 import struct
@@ -39,11 +43,45 @@ class UnreadableError(Exception):
 NOTHING_DROPPED = (0, 0)
 
 _RECORD = struct.Struct("<qqq")
+_ENDING = struct.Struct("<qq")
 # Pieces of one stream that arrive within this many nanoseconds of the first share a record, so
 # that a job that writes byte by byte does not cost a record of 24 bytes for each.
 _TOGETHER = 1_000_000
 # No record covers more bytes than this, so that a reader need not take more at once.
 _MOST_TOGETHER = 64 * 1024
+
+
+# Bits of `Kept.files`, with the ends of the names of files.
+FILES = {1: "out", 2: "err", 4: "arrivals"}
+# Streams below this are kept without a file. It is less than what is sent as a span of a file.
+SMALL = 32 * 1024
+
+
+class Small(NamedTuple):
+    """The content of each sequence that has no file, None for one that has; and of kept ends."""
+
+    out: bytes | None
+    err: bytes | None
+    arrivals: bytes | None
+    out_end: bytes | None
+    err_end: bytes | None
+
+
+class Kept(NamedTuple):
+    """What is kept of an output: the sizes of its sequences, and those that are `FILES`.
+
+    `newest`: the time of the newest piece (ns); `unrecorded`: it has no record of its arrival.
+    """
+
+    out: int = 0
+    err: int = 0
+    arrivals: int = 0
+    out_dropped: int = 0
+    err_dropped: int = 0
+    cut_at: int = 0
+    newest: int = 0
+    unrecorded: bool = False
+    files: int = 0
 
 
 class _Sequence:
@@ -106,12 +144,55 @@ class _Sequence:
             return None
         return self._file, self._stored - offset
 
+    @property
+    def has_file(self) -> bool:
+        return self._file is not None
+
+    @classmethod
+    def of_file(cls, file: File, size: int) -> "_Sequence":
+        """What is in a file that was sealed."""
+        sequence = cls()
+        sequence._file, sequence._stored = file, size
+        return sequence
+
+    def flush(self, create: Callable[[], File]) -> None:
+        """Move as much into the file as there is room for."""
+        if self._tail:
+            self._flush(create)
+
+    def store(self, create: Callable[[], File]) -> bytes:
+        """Move all into the file; return the end that there was no room for, which is dropped."""
+        if not self._tail or self._flush(create):
+            return b""
+        lost = bytes(self._tail)
+        self._tail = bytearray()
+        return lost
+
+    def keep(self) -> bytes | None:
+        """All of it if it is small, None if it is to stay in its file, where it is all stored."""
+        if self._file is not None and self.size >= SMALL:
+            return None
+        data = self.read(0, self._stored)
+        if len(data) < self._stored:
+            # It cannot be read, now.
+            return None
+        return data + bytes(self._tail)
+
+    def drop_file(self) -> None:
+        """What `keep` returned is kept elsewhere: hold that, and no file."""
+        if self._file is not None and (data := self.keep()) is not None:
+            self._tail = data
+            self._stored = 0
+            self._file.remove()
+            self._file = None
+
     def seal(self) -> None:
         if self._file is not None:
             # With a file no memory is needed any more.
-            moved = self._file.append(bytes(self._tail))
-            self._stored += moved
-            self._tail = self._tail[moved:]
+            if self._tail:
+                moved = self._file.append(bytes(self._tail))
+                self._stored += moved
+                self._tail = self._tail[moved:]
             self._file.seal()
         self._tail = bytes(self._tail)
 
@@ -120,6 +201,27 @@ class _Sequence:
         if self._file is not None:
             self._file.remove()
             self._file = None
+
+
+class _Lazy(_Sequence):
+    """One that is kept elsewhere, and loaded when it is read."""
+
+    __slots__ = ("_load", "_size")
+
+    def __init__(self, size: int, load: Callable[[], bytes]) -> None:
+        super().__init__()
+        self._size = size
+        self._load: Callable[[], bytes] | None = load
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read(self, offset: int, limit: int) -> bytes:
+        if self._load is not None:
+            self._tail = self._load()
+            self._load = None
+        return super().read(offset, limit)
 
 
 class _End:
@@ -149,6 +251,25 @@ class _End:
     def read(self, at: int, limit: int) -> bytes:
         begin = len(self._data) - (self.start + self.count - at)
         return bytes(self._data[begin : begin + limit])
+
+    @property
+    def tail(self) -> bytes:
+        """The last of them."""
+        return bytes(self._data)
+
+    def keep(self) -> bytes:
+        """What `restore` makes the same of."""
+        return _ENDING.pack(self.start, self.count) + bytes(self._data[-self._most :])
+
+    @classmethod
+    def restore(cls, kept: bytes) -> "_End":
+        """One that `keep` was called of."""
+        start, count = _ENDING.unpack_from(kept)
+        data = kept[_ENDING.size :]
+        end = cls(start, len(data))
+        end._data += data
+        end.count = count
+        return end
 
 
 class Output:
@@ -233,11 +354,134 @@ class Output:
             end = self._ends[stream] = _End(self.size(stream), self._keep_end)
             end.append(data[kept:])
         if kept < len(data):
-            out, err = self.dropped
-            self.cut_at = self.cut_at or wall
-            lost = len(data) - kept
-            self.dropped = (out + lost, err) if stream is Stream.OUT else (out, err + lost)
+            self._drop(stream, len(data) - kept, wall)
         return kept
+
+    def _drop(self, stream: Stream, count: int, wall: int) -> None:
+        out, err = self.dropped
+        self.cut_at = self.cut_at or wall
+        self.dropped = (out + count, err) if stream is Stream.OUT else (out, err + count)
+
+    def store(self, wall: int) -> bool:
+        """Move what is in memory into files; whether there was room for all of it."""
+        whole = True
+        for stream, sequence in ((Stream.OUT, self._out), (Stream.ERR, self._err)):
+            lost = b"" if sequence is None else self._store(sequence, stream)
+            if not lost:
+                continue
+            whole = False
+            self._cut(stream, lost)
+            self._drop(stream, len(lost), wall)
+        if self._arrivals is not None:
+            self._arrivals.flush(lambda: self._create("arrivals"))
+        return whole
+
+    def _cut(self, stream: Stream, lost: bytes) -> None:
+        """Those bytes, which were the stream's last, are dropped."""
+        later = (self._ends or {}).get(stream)
+        end = _End(self.size(stream), self._keep_end)
+        if later is not None:
+            # What was written since the first byte was dropped is in there, kept or not.
+            lost = lost[: max(0, later.start - end.start)]
+            if not lost:
+                return
+        end.append(lost)
+        if later is not None:
+            end.append(later.tail)
+            end.count = len(lost) + later.count
+        self._ends = {**(self._ends or {}), stream: end}
+
+    def _store(self, sequence: _Sequence, stream: Stream) -> bytes:
+        return sequence.store(lambda: self._create(stream.name))
+
+    def keep(self, wall: int) -> Small:
+        """What is to be kept elsewhere, now that nothing more will be appended."""
+        if self._newest_stream is not None:
+            # It does not grow any more.
+            ended = _RECORD.pack(self._newest_wall, self.out_size, self.err_size)
+            self._arrivals = self._arrivals or _Sequence()
+            if self._arrivals.append_whole(ended, self._memory, lambda: self._create("arrivals")):
+                self._newest_stream = None
+        if self.kept.files or max(self.out_size, self.err_size) >= SMALL:
+            # What stays in its file is to be there whole.
+            self.store(wall)
+        ends = self._ends or {}
+        out_end, err_end = (ends[s].keep() if s in ends else None for s in Stream)
+        out, err, arrivals = (
+            b"" if sequence is None else sequence.keep()
+            for sequence in (self._out, self._err, self._arrivals)
+        )
+        return Small(out, err, arrivals, out_end, err_end)
+
+    @property
+    def kept(self) -> Kept:
+        """What there is to be kept of it, besides what is `keep`."""
+        sequences = (self._out, self._err, self._arrivals)
+        files = sum(
+            bit for bit, each in zip(FILES, sequences, strict=True) if each and each.has_file
+        )
+        return Kept(
+            self.out_size,
+            self.err_size,
+            self._arrivals.size if self._arrivals else 0,
+            *self.dropped,
+            self.cut_at,
+            self._newest_wall,
+            self._newest_stream is not None,
+            files,
+        )
+
+    def drop_files(self) -> None:
+        """What `keep` returned is kept: remove the files of that."""
+        for sequence in (self._out, self._err, self._arrivals):
+            if sequence is not None:
+                sequence.drop_file()
+
+    @classmethod
+    def restore(
+        cls, storage: Storage, name: str, kept: Kept, load: Callable[[], Small | None]
+    ) -> "Output":
+        """The output of which that was kept; `load` what is not in files, once that is read.
+
+        A file has what it has: if that is less than what was kept, the rest was dropped.
+        """
+        output = cls(storage, name, limit=0, memory=0)
+        output.dropped = (kept.out_dropped, kept.err_dropped)
+        output.cut_at = kept.cut_at
+        output._newest_wall = kept.newest
+        output._newest_stream = Stream.OUT if kept.unrecorded else None
+        loaded: list[Small | None] = []
+
+        def small(index: int) -> bytes:
+            if not loaded:
+                loaded.append(load())
+            return (loaded[0][index] if loaded[0] is not None else None) or b""
+
+        def restored(index: int, bit: int, size: int) -> _Sequence | None:
+            if not kept.files & bit:
+                return _Lazy(size, lambda: small(index)) if size else None
+            found = storage.open(f"{name}.{FILES[bit]}")
+            return None if found is None else _Sequence.of_file(*found)
+
+        output._out, output._err, output._arrivals = (
+            restored(index, bit, size)
+            for index, (bit, size) in enumerate(zip(FILES, kept, strict=False))
+        )
+        for stream, size in ((Stream.OUT, kept.out), (Stream.ERR, kept.err)):
+            if output.size(stream) < size:
+                output._drop(stream, size - output.size(stream), kept.newest)
+        if kept.out_dropped or kept.err_dropped:
+            ends = {stream: small(3 + index) for index, stream in enumerate(Stream)}
+            output._ends = {stream: _End.restore(end) for stream, end in ends.items() if end}
+        return output
+
+    def recover(self, wall: int) -> None:
+        """The server was killed: what has no record of its arrival is told as one piece."""
+        count = self.arrivals()
+        last = self.arrival(count - 1) if count else Arrival(0, 0, 0)
+        if (last.out_end, last.err_end) != (self.out_size, self.err_size):
+            self._newest_stream = Stream.OUT
+            self._newest_wall = wall
 
     def lost(self, stream: Stream) -> int:
         """How many bytes of the stream were dropped."""

@@ -111,9 +111,9 @@ class Queue:
         return not blocked and at_once and self._ready_jobs < free
 
     @property
-    def unfinished(self) -> int:
-        """How many jobs wait or run."""
-        return self._queued + self._busy
+    def busy(self) -> int:
+        """How many jobs are being started or run."""
+        return self._busy
 
     def waiting(self, group: str) -> list[Job]:
         """The jobs of that group that wait, blocked ones too."""

@@ -68,6 +68,17 @@ class Roster:
         if key is not None:
             self._keys.add(job, key, fingerprint)
 
+    def archived(self, job: Job) -> bool:
+        """Whether the job is in the archive, or was."""
+        return self._alive.get(job.id) is not job and job.id not in self._forgotten
+
+    def restore(self, job: Job) -> None:
+        """The job was accepted by a server before this one."""
+        self._alive.add(job)
+        self.changes.restore(job)
+        if job.key is not None:
+            self._keys.add(job, job.key, job.fingerprint)
+
     def finish(self, job: Job, now: float) -> bool:
         """Nothing more can happen to the job. Return whether it was forgotten before."""
         if self._forgotten.pop(job.id, None) is not None:
@@ -77,7 +88,7 @@ class Roster:
         return False
 
     def forget(self, job: Job) -> None:
-        """The job was deleted while something can still happen to it."""
+        """The job was deleted while something can still happen to it, or its end is not kept."""
         self._leave(job)
         self._forgotten[job.id] = job
         self.changes.deleted(job)

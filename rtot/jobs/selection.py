@@ -9,7 +9,8 @@ class Selection(NamedTuple):
     """Jobs in this state, as clients see it, that have all of these labels.
 
     `failed`: complete jobs that have failed (True) or have not (False). `by`: jobs of that name.
-    `group`: jobs of that group.
+    `group`: jobs of that group. `created_from`, `created_to`: jobs that were created between these
+    times, both included (ns since the epoch).
     """
 
     state: str | None = None
@@ -17,6 +18,8 @@ class Selection(NamedTuple):
     failed: bool | None = None
     by: str | None = None
     group: str | None = None
+    created_from: int | None = None
+    created_to: int | None = None
 
     def matches(self, job: Job) -> bool:
         if self.state is not None and SHOWN[job.state] != self.state:
@@ -26,5 +29,9 @@ class Selection(NamedTuple):
         if self.by is not None and job.by != self.by:
             return False
         if self.group is not None and job.options.group != self.group:
+            return False
+        if self.created_from is not None and job.create < self.created_from:
+            return False
+        if self.created_to is not None and job.create > self.created_to:
             return False
         return not self.labels or self.labels <= set(job.options.labels)

@@ -42,6 +42,8 @@ class Cause(Enum):
     TIMEOUT = "timeout"
     LEASE = "lease"
     SHUTDOWN = "shutdown"
+    LOST = "lost"
+    """The server that had started it was killed."""
 
 
 class Why(NamedTuple):
@@ -250,6 +252,13 @@ class Stop:
             # For the command, which has a limit of its own.
             if there is not Phase.ASKED_ELSEWHERE:
                 self._deadline = math.inf
+
+    @classmethod
+    def restore(cls, job_id: int, pid: int, signal: Signals, launcher: str | None) -> "Stop":
+        """One that is over, without what it did."""
+        stop = cls(job_id, pid, signal, None, Scope.TREE, 0.0, launcher=launcher)
+        stop._phase = Phase.GONE
+        return stop
 
     def begin(self) -> list[StopOrder]:
         """What to do first."""

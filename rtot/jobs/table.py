@@ -12,7 +12,7 @@ from signal import Signals
 from rtot.clock import Now
 from rtot.config import Settings
 from rtot.jobs import hints
-from rtot.jobs.archive import Archive
+from rtot.jobs.archive import Archive, Recovered, Store
 from rtot.jobs.blocked import BlockedJobs, prerequisites
 from rtot.jobs.changes import ANY_JOB
 from rtot.jobs.commands import CloseOutputs, Command, FindHolders, Outbox, Report, ReportBug
@@ -45,6 +45,7 @@ from rtot.jobs.script import title_of
 from rtot.jobs.stdin import Inputs
 from rtot.jobs.stop import Cause, RunStopCommand, Stop, Why
 from rtot.jobs.timers import Due, Timers
+from rtot.jobs.unkept import Refused, Unkept
 from rtot.storage import Storage, StorageError
 
 
@@ -65,9 +66,19 @@ class JobTable:
     """
 
     def __init__(
-        self, settings: Settings, storage: Storage, archive: Archive, first_change: int = 0
+        self,
+        settings: Settings,
+        storage: Storage,
+        archive: Archive,
+        first_change: int = 0,
+        store: Store | None = None,
     ) -> None:
+        """`store`: the archive, if jobs outlive the server. Then call `restore` first."""
         self._settings = settings
+        self._store = store
+        self._unkept = Unkept(store)
+        # Restored jobs whose scripts have no file yet.
+        self._fileless: set[int] = set()
         self._storage = storage
         self.roster = Roster(archive, first_change)
         self.changes = self.roster.changes
@@ -123,6 +134,7 @@ class JobTable:
         """
         if self._closing:
             raise ClosingError
+        self._unkept.check()
         blocked, failed = prerequisites(options, self.get, now.monotonic)
         superseded = [] if failed is not None else self._superseded(options)
         has_room = self.queue.has_room(options.group, blocked=blocked is not None)
@@ -131,10 +143,10 @@ class JobTable:
         job_id = self._next_id
         self._storage.store_script(job_id, script)
         self._next_id += 1
-        limit, memory, end = self._settings.output_limits
-        output = Output(self._storage, str(job_id), limit=limit, memory=memory, keep_end=end)
+        output = self._new_output(job_id)
         job = Job(job_id, options, output, now.wall, hint, title_of(script), by, blocked)
         self.roster.add(job, key, fingerprint)
+        self._unkept.accepted(job, script)
         self._outbox.changed(ANY_JOB)
         self.queue.add(job)
         self.journal.accepted(job)
@@ -145,6 +157,10 @@ class JobTable:
         if failed is not None:
             self._rule_out(job, failed, now)
         return job
+
+    def _new_output(self, job_id: int) -> Output:
+        limit, memory, end = self._settings.output_limits
+        return Output(self._storage, str(job_id), limit=limit, memory=memory, keep_end=end)
 
     def script_path(self, job: Job) -> str:
         """Where the job's script is until the job is complete."""
@@ -158,10 +174,13 @@ class JobTable:
         """Kill what is left of the job and forget it, as somebody of that name wants."""
         self._outbox.changed(job.id, ANY_JOB)
         self.journal.deleted(job)
-        if job.state is State.COMPLETE:
+        if self.roster.archived(job):
             self.roster.remove(job)
+        else:
+            self.roster.forget(job)
+        self._unkept.deleted(job.id, self.changes.last)
+        if job.state is State.COMPLETE:
             return
-        self.roster.forget(job)
         self.leases.clear(job.id)
         if job.state in UNSTARTED:
             self._cancel(job, Reason.KILLED, _UNSTARTED_KILLED, now)
@@ -196,19 +215,27 @@ class JobTable:
     def set_timeout(self, job: Job, timeout: float | None, now: Now) -> None:
         """Let the job end `timeout` seconds after its start; at once if that is past."""
         job.timeout = timeout
+        self._unkept.changed(job)
         if job.running is not None and job.state not in OVER:
             self._timers.set_timeout(job)
 
-    def shut_down(self, now: Now) -> None:
-        """Accept nothing more, start nothing more, and end all jobs."""
+    def shut_down(self, now: Now, *, waiting: bool = True) -> None:
+        """Accept nothing more, start nothing more, and end all jobs.
+
+        Without `waiting` those are left as they are that wait, for the next server.
+        """
         if self._closing:
             return
         self._closing = True
         self._outbox.changed(ANY_JOB)
         for job in self.roster.alive():
             if job.state in UNSTARTED:
-                self._cancel(job, Reason.KILLED, _UNSTARTED_KILLED, now)
-            else:
+                if waiting or self._store is None:
+                    self._cancel(job, Reason.KILLED, _UNSTARTED_KILLED, now)
+                else:
+                    # Whoever waits for it is told that it goes on waiting.
+                    self._outbox.changed(job.id)
+            elif job.state is not State.COMPLETE:
                 # A stop that is under way may only deliver a signal, or have more grace.
                 job.reason = job.reason or Reason.KILLED
                 self._endings.end(job, Why(Cause.SHUTDOWN), now.monotonic)
@@ -216,6 +243,10 @@ class JobTable:
     def cancel_grace(self, now: Now) -> None:
         """No more grace for anybody that is being ended."""
         self._endings.cancel_grace(now.monotonic)
+
+    def leaves(self, job: Job) -> bool:
+        """Whether the job waits on when the server has ended: nothing more will be told of it."""
+        return self._closing and job.state in UNSTARTED
 
     @property
     def closing(self) -> bool:
@@ -225,11 +256,12 @@ class JobTable:
     @property
     def ended(self) -> bool:
         """Whether, after `shut_down`, nothing is left to wait for."""
-        return self._closing and not self.queue.unfinished and not self._endings
+        return self._closing and not self.queue.busy and not self._endings
 
-    def started(self, job: Job, pid: int, now: Now) -> None:
-        """The job's process runs."""
+    def started(self, job: Job, pid: int, now: Now, pid_started: int = 0) -> None:
+        """The job's process runs. `pid_started`: since when (ticks since the boot)."""
         job.pid = pid
+        job.pid_started = pid_started
         job.start = now.wall
         job.running = Running(now.monotonic, job.options)
         if job.options.stdin_open:
@@ -256,13 +288,20 @@ class JobTable:
         if (job := self.roster.get(job_id)) is None:
             return
         kept = job.output.append(stream, data, now.wall)
+        self._unkept.written(job)
+        if kept < len(data) or job.over:
+            self._unkept.changed(job)
         self.journal.output(stream, kept, len(data) - kept)
         if kept == len(data):
             self._disk_full = False
-        elif not job.output.full and not self._disk_full:
+        elif not job.output.full:
+            self._report_full_disk()
+        self._outbox.changed(job_id)
+
+    def _report_full_disk(self) -> None:
+        if not self._disk_full:
             self._disk_full = True
             self._outbox.command(Report("cannot store output: it is dropped until there is room"))
-        self._outbox.changed(job_id)
 
     def output_closed(self, job_id: int, stream: Stream, now: Now) -> None:
         """The stream is at its end: nobody has it open for writing any more."""
@@ -291,6 +330,7 @@ class JobTable:
         job = self.roster.get(job_id)
         if job is not None and job.state is State.HELD:
             job.holders = holders
+            self._unkept.changed(job)
             self._outbox.changed(job_id)
 
     def stop_command_ended(self, command: RunStopCommand, exit: str, text: str, now: Now) -> None:
@@ -307,6 +347,9 @@ class JobTable:
     def expire(self, now: Now) -> None:
         """Do what is due. Call it in every turn."""
         self.wall = now.wall
+        for cut in self._unkept.store_output(now.wall):
+            self._unkept.changed(cut)
+            self._report_full_disk()
         for job, due in self._timers.due(now.monotonic):
             if due is Due.DRAIN:
                 self._transition(job, Event.DRAIN_EXPIRED, now)
@@ -318,6 +361,8 @@ class JobTable:
                 self._transition(job, Event.RELEASED, now)
             else:
                 self._rule_out(job, failed, now)
+        while self._blocked.reduced:
+            self._unkept.changed(self._blocked.reduced.pop())
         for job_id in self.leases.due(now.monotonic):
             leased = self.get(job_id)
             assert leased is not None
@@ -327,6 +372,7 @@ class JobTable:
 
     def retire(self, now: Now, watched: Container[int], unwatched: Iterable[int] = ()) -> None:
         """Forget jobs that are not to be kept, unless they are `watched`, and not `unwatched`."""
+        self._retention.begin()
         for job_id in unwatched:
             self._retention.unwatched(job_id)
         while (job := self._retention.overdue(now.monotonic, watched)) is not None:
@@ -341,8 +387,9 @@ class JobTable:
             self._endings.next_deadline(),
             self._retention.next_deadline(),
             self.leases.next_deadline(),
-            self.queue.next_time(),
+            None if self._closing else self.queue.next_time(),
             self._blocked.next_deadline(),
+            self._unkept.next_deadline(),
         ]
         return min((t for t in times if t is not None), default=None)
 
@@ -359,18 +406,100 @@ class JobTable:
         Report the outcome with `started`, `not_started` or `deferred`; report nothing for a job
         that was ended in the meantime and is not STARTING any more.
         """
-        job = self.queue.take(now.monotonic)
+        # After SIGTERM some may wait on.
+        job = None if self._closing else self.queue.take(now.monotonic)
         if job is None:
             return None
         self._transition(job, Event.DISPATCHED, now)
-        if self._settings.stop_command(job.options.launcher):
-            # Known to the next server, if this one is killed.
-            try:
+        try:
+            if job.id in self._fileless:
+                self._storage.store_script(job.id, self._unkept.script(job.id) or b"")
+                self._fileless.discard(job.id)
+            if self._settings.stop_command(job.options.launcher):
+                # Known to the next server, if this one is killed.
                 self._storage.mark(job.id, job.options.launcher or "")
-            except StorageError as failure:
-                self.deferred(job, str(failure), now)
-                return None
+        except StorageError as failure:
+            self.deferred(job, str(failure), now)
+            return None
         return job
+
+    def script(self, job: Job) -> bytes | None:
+        """The job's script; None if it is gone. Raises StorageError."""
+        return self._unkept.script(job.id)
+
+    @property
+    def unkept(self) -> tuple[int, str]:
+        """How many jobs would not be what they are after a crash, and why; empty for no reason."""
+        return self._unkept.count, self._unkept.why
+
+    def keep(self, now: Now) -> Refused | None:
+        """Make durable what has happened, before anybody is told of it.
+
+        What was refused was not accepted: whoever asked for it is to be told so.
+        """
+        trouble = self._unkept.why
+        refused = self._unkept.keep(self.last_id, self.changes.last, self.queue.paused, now)
+        for job in self._unkept.kept():
+            job.output.drop_files()
+            self._archive(job, now)
+        if refused is None:
+            if trouble:
+                self._outbox.command(Report("the state is kept again"))
+            return None
+        if not trouble:
+            why = f"cannot keep the state: {refused.why}: after a crash jobs may be lost"
+            self._outbox.command(Report(why))
+        for job in refused.jobs:
+            self.forget(job, now)
+        return refused
+
+    def restore(self, now: Now) -> list[Job]:
+        """Go on where the server before this one was; the jobs that it lost while they ran.
+
+        What is left of these is being ended.
+        """
+        assert self._store is not None
+        found = self._store.recover(now)
+        self._next_id = found.next_id
+        self.changes.last = max(self.changes.last, found.next_change)
+        self.changes.restore_deletions(found.deletions)
+        self.queue.paused = found.paused
+        self.journal.retained(len(self.roster))
+        known = (*found.waiting, *found.started)
+        for job in sorted(known, key=lambda job: job.id):
+            self.roster.restore(job)
+            self.queue.add(job)
+            self.journal.restored(job)
+            if job.blocked is not None:
+                self._blocked.add(job)
+            self._fileless.add(job.id)
+        for job in found.waiting:
+            # By what is the limit now.
+            job.output = self._new_output(job.id)
+        for job in found.started:
+            self._lose(job, now, rebooted=found.rebooted)
+        if not found.sure:
+            for job in found.waiting:
+                self._cancel(job, Reason.LOST, "lost: it may have been started", now)
+        self._settle_restored(found)
+        return [] if found.rebooted else found.started
+
+    def _settle_restored(self, found: Recovered) -> None:
+        """What waiting jobs wait for may have ended in the last moments of the server before."""
+        lost = {job.id for job in found.started}
+        blocked = [job.blocked for job in found.waiting if job.blocked is not None]
+        for job_id in sorted({each.job_id for b in blocked for each in b.pending} - lost):
+            prerequisite = self.get(job_id)
+            if prerequisite is None or prerequisite.over:
+                well = prerequisite is not None and not prerequisite.failed
+                self._blocked.ended(job_id, well=well)
+
+    def _lose(self, job: Job, now: Now, *, rebooted: bool) -> None:
+        job.output.recover(now.wall)
+        elsewhere = self._settings.stop_command(job.options.launcher)
+        if not rebooted or elsewhere:
+            self._endings.end(job, Why(Cause.LOST), now.monotonic)
+        self._cancel(job, Reason.LOST, "lost: the server was killed", now)
 
     def take_changes(self) -> set[int]:
         """The jobs that have changed since the last call; ANY_JOB if a change has got a number."""
@@ -385,6 +514,7 @@ class JobTable:
         if before is State.BLOCKED:
             self._blocked.remove(job)
         self._outbox.changed(job.id)
+        self._unkept.changed(job)
         if SHOWN[after] != SHOWN[before] and self.roster.forgotten(job.id) is None:
             self.journal.moved(before, after)
             self.changes.changed(job)
@@ -407,7 +537,10 @@ class JobTable:
         job.complete = now.wall
         self.leases.clear(job.id)
         job.hint = job.hint or hints.of_end(job, self._storage)
-        self._storage.remove_script(job.id)
+        if job.id in self._fileless:
+            self._fileless.discard(job.id)
+        else:
+            self._storage.remove_script(job.id)
         if job not in self._endings and not (job.stop and job.stop.failed_elsewhere):
             self._storage.unmark(job.id)
         job.reason = job.reason or reason_of_exit(job)
@@ -417,8 +550,12 @@ class JobTable:
     def _finish(self, job: Job, now: Now) -> None:
         """Nothing more can happen to the job."""
         job.running = None
-        job.output.seal()
         self._timers.clear(job)
+        if not self._unkept.ended(job):
+            self._archive(job, now)
+
+    def _archive(self, job: Job, now: Now) -> None:
+        job.output.seal()
         if self.roster.finish(job, now.monotonic):
             job.output.remove()
 
@@ -443,6 +580,7 @@ class JobTable:
     def _stopped(self, job: Job, stop: Stop) -> None:
         """A stop is over: close the outputs of a forgotten job, even if they are still held."""
         self.journal.stopped(job, stop)
+        self._unkept.changed(job)
         if job not in self._endings:
             self.queue.let_go(job)
             if job.over and not stop.failed_elsewhere:

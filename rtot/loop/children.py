@@ -30,6 +30,7 @@ from rtot.loop.run import Descriptor, Run
 from rtot.loop.stop_commands import Ended, LeftoverJob, StopCommands
 from rtot.system.leftovers import Leftover
 from rtot.system.log import Log
+from rtot.system.proc import read_start
 from rtot.system.processes import (
     READ,
     Exit,
@@ -319,7 +320,9 @@ class Children:
         run = Run(job.id, pid, [(pipe.number, pipe.ours) for pipe in pipes])
         self._runs[job.id] = self._pids[pid] = run
         self._unwatched.set(run, now.monotonic + _FRESH)
-        self._jobs.started(job, pid, now)
+        # Of a child that is not reaped the pid is its own.
+        pid_started = read_start(pid) if self._settings.state else 0
+        self._jobs.started(job, pid, now, pid_started)
 
     def _watch(self, run: Run, now: Now) -> None:
         """Have the selector tell of the job's output from now on."""

@@ -19,6 +19,7 @@ from rtot.http.connection import HttpConnection
 from rtot.http.connection_state import State
 from rtot.http.errors import RETRY, error
 from rtot.jobs.table import JobTable
+from rtot.jobs.unkept import Refused
 from rtot.loop.client import Client
 from rtot.loop.vitals import Vitals
 from rtot.loop.watchers import Watchers
@@ -180,6 +181,15 @@ class Clients:
             for client in self.watchers.of(job_id):
                 try:
                     self._wake(client, job_id, now)
+                except Exception as failure:
+                    self._answer_for_bug(client, failure, now)
+
+    def not_kept(self, refused: Refused, now: Now) -> None:
+        """What was decided in this turn could not be kept."""
+        for client in list(self._active):
+            if client.exchange is not None:
+                try:
+                    client.exchange.not_kept(refused, now)
                 except Exception as failure:
                     self._answer_for_bug(client, failure, now)
 

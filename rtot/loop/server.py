@@ -2,10 +2,10 @@
 
 One turn has seven phases. Observe what the kernel has to tell; expire what is due; decide
 what requests mean and which job is next; act on the world; keep what has happened; flush what
-clients will take, and retire jobs; start the job that was chosen, last, because that alone
-takes long. Cores are told facts and asked for what they want; none of them calls back. Work in
-a turn is bounded for every descriptor. What is left over is first in the next turn, which then
-does not wait for the selector.
+clients will take, now that it is kept, and retire jobs; start the job that was chosen, last,
+because that alone takes long. Cores are told facts and asked for what they want; none of them calls
+back. Work in a turn is bounded for every descriptor. What is left over is first in the next turn,
+which then does not wait for the selector.
 """
 
 import gc
@@ -111,6 +111,7 @@ class Server:
             self._log.flush(now)
             self._vitals.turned(read_clock().monotonic - now.monotonic)
         self._signals.ignore()
+        self._keep(now)
         self._clients.close(now)
         self._children.close()
         close_listeners(self._listeners)
@@ -124,7 +125,8 @@ class Server:
         job = self._decide(now)
         try:
             self._act(now)
-            self._keep()
+            self._keep(now)
+            self._tell(now)
             # The log tells how long an answer took, this turn's work included.
             self._clients.flush(read_clock())
             watchers = self._clients.watchers
@@ -201,13 +203,23 @@ class Server:
         self._children.begin_turn()
         while commands := self._jobs.take_commands():
             self._children.carry_out(commands, now)
+
+    def _keep(self, now: Now) -> None:
+        """Make changes durable before they are reported, if jobs are to outlive the server."""
+        try:
+            refused = self._jobs.keep(now)
+        except Exception as failure:
+            self._log.bug(failure, now)
+            return
+        if refused is not None:
+            self._clients.not_kept(refused, now)
+
+    def _tell(self, now: Now) -> None:
+        """Have the log and those who wait know what has happened."""
         for entry in self._jobs.journal.take():
             message, pairs = job_line(entry)
             self._log.info(now, message, **pairs)
         self._clients.wake(self._jobs.take_changes(), now)
-
-    def _keep(self) -> None:
-        """Make changes durable before they are reported. A no-op: jobs live in memory."""
 
     def _start(self, job: Job | None, now: Now) -> None:
         """Start the job that was chosen. That takes a millisecond: no answer waits for it."""
@@ -278,7 +290,8 @@ class Server:
         self._stop_listening()
         close_listeners(self._listeners)
         self._listeners = []
-        self._jobs.shut_down(now)
+        # DELETE / ends those that wait too.
+        self._jobs.shut_down(now, waiting=bool(status))
         self._give_up_at = now.monotonic + self._settings.grace + _PATIENCE
         self._clients.wind_down(now)
 

@@ -26,16 +26,17 @@ _OPEN_FILES = 32
 class StoredFile:
     """One file: of a stream of a job, beyond what is kept in memory."""
 
-    __slots__ = ("_directory", "_fd", "_name", "_sealed", "_size")
+    __slots__ = ("_directory", "_fd", "_name", "_size")
 
-    def __init__(self, directory: "PrivateDirectory", name: str, fd: int) -> None:
+    def __init__(self, directory: "PrivateDirectory", name: str, fd: int | None) -> None:
+        """`fd` is open for reading and writing; None for a file that is sealed."""
         self._directory = directory
         self._name = name
         self._fd = fd
         self._size = 0
-        self._sealed = False
 
     def append(self, data: bytes) -> int:
+        assert self._fd is not None, "sealed"
         try:
             stored = os.pwrite(self._fd, data, self._size)
         except OSError:
@@ -52,12 +53,12 @@ class StoredFile:
             return b""
 
     def fileno(self) -> int:
-        return self._directory.reopen(self._name) if self._sealed else self._fd
+        return self._directory.reopen(self._name) if self._fd is None else self._fd
 
     def seal(self) -> None:
-        if not self._sealed:
-            self._sealed = True
+        if self._fd is not None:
             close_file(self._fd)
+            self._fd = None
 
     def remove(self) -> None:
         self.seal()
@@ -82,6 +83,22 @@ class PrivateDirectory:
         except OSError as error:
             raise StorageError(reason(error)) from error
         return StoredFile(self, name, fd)
+
+    def names(self) -> list[str]:
+        """Of all files; empty if they cannot be told."""
+        with contextlib.suppress(OSError):
+            return os.listdir(self._directory)
+        return []
+
+    def open(self, name: str) -> tuple[StoredFile, int] | None:
+        """As Storage.open."""
+        try:
+            status = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return StoredFile(self, name, None), status.st_size
 
     def _open_new(self, name: str, access: int, mode: int) -> int:
         """A new file, in place of whatever a failure left or a job planted there."""

@@ -90,17 +90,16 @@ def kill_jobs(server_id: str, job_ids: Iterable[int]) -> dict[int, dict[int, str
     """
     killed: dict[int, dict[int, str]] = {}
     pending = set(job_ids)
-    # Such a job may have started this very server.
-    ours = os.getsid(0)
     for _ in range(_ROUNDS):
         if not pending:
             break
         census = Census(server_id)
         for job_id in sorted(pending):
+            # Such a job may have started this very server, which is spared.
             marked = census.jobs.get(str(job_id), ())
             kin = [p for m in marked for p in census.sessions.get(m.session, ())]
-            tree = census.tree((*marked, *kin)).values()
-            found = [p for p in tree if not p.zombie and p.session != ours]
+            tree = census.tree((*marked, *kin), spared={os.getpid()}).values()
+            found = [p for p in tree if not p.zombie]
             if not found:
                 pending.discard(job_id)
             for process in found:

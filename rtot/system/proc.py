@@ -7,7 +7,7 @@ something is to be signalled or named, and shared by all who ask in the same tur
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from rtot.jobs.examination import ProcessStatus
@@ -54,13 +54,13 @@ class Census:
             if process.server == server_id:
                 self.jobs.setdefault(process.job, []).append(process)
 
-    def tree(self, roots: Iterable[Process]) -> dict[int, Process]:
-        """These and all that descends from them, by pid."""
-        found = {process.pid: process for process in roots}
+    def tree(self, roots: Iterable[Process], spared: Container[int] = ()) -> dict[int, Process]:
+        """These and all that descends from them, by pid, without the `spared` and theirs."""
+        found = {process.pid: process for process in roots if process.pid not in spared}
         pending = list(found)
         while pending:
             for child in self.children.get(pending.pop(), ()):
-                if child.pid not in found:
+                if child.pid not in found and child.pid not in spared:
                     found[child.pid] = child
                     pending.append(child.pid)
         return found
@@ -94,6 +94,15 @@ def read_process(pid: int) -> Process | None:
         server=marks.get(SERVER, ""),
         job=marks.get(JOB, ""),
     )
+
+
+def read_start(pid: int) -> int:
+    """When a process was started, in ticks since the boot; 0 if it is gone."""
+    try:
+        stat = _slurp(f"/proc/{pid}/stat")
+    except OSError:
+        return 0
+    return int(stat[stat.rindex(")") + 2 :].split()[19])
 
 
 def signal_process(process: Process, number: int) -> bool:

@@ -102,6 +102,7 @@ class Processes:
     """All processes of one server."""
 
     __slots__ = (
+        "_adopted",
         "_census",
         "_devnull",
         "_environ",
@@ -135,6 +136,8 @@ class Processes:
         self._here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # By pid, until they are reaped: the job of each leader.
         self._leaders: dict[int, int] = {}
+        # Of jobs that a killed server had started: the pid of the leader, and its start.
+        self._adopted: dict[int, tuple[int, int]] = {}
         self._census: Census | None = None
         # The walk that examinations share, until when.
         self._examined: Census | None = None
@@ -230,6 +233,13 @@ class Processes:
         finally:
             os.fchdir(self._here)
 
+    def adopt(self, job_id: int, pid: int, started: int) -> None:
+        """The job was started by a server that was killed: its leader, and when that was started.
+
+        In ticks since the boot (`proc.read_start`).
+        """
+        self._adopted[job_id] = pid, started
+
     def reap(self) -> Iterator[Exit]:
         """The processes that have ended since the last call; as PID 1, orphans among them."""
         while True:
@@ -281,6 +291,8 @@ class Processes:
         """The target's processes that are alive: pids and commands."""
         census = self._walk()
         pid = target.pid
+        if target.job_id in self._adopted:
+            return self._find_adopted(target.job_id, census)
         led = self._leads(target)
         if target.scope is Scope.LEADER:
             leader = census.everyone.get(pid) if led else None
@@ -294,6 +306,22 @@ class Processes:
             marked = census.jobs.get(str(target.job_id), ())
             found = census.tree((*found.values(), *marked))
         return {p.pid: p.command for p in found.values() if not p.zombie}
+
+    def _find_adopted(self, job_id: int, census: Census) -> dict[int, str]:
+        """What is left of a job whose server was killed, whatever the scope.
+
+        A session is the job's if it has the job's leader, or one with the job's mark. Its number
+        alone tells nothing: that may be somebody else's by now.
+        """
+        pid, started = self._adopted[job_id]
+        leader = census.everyone.get(pid)
+        roots = list(census.jobs.get(str(job_id), ()))
+        if leader is not None and leader.started == started:
+            roots.append(leader)
+        kin = [p for root in roots for p in census.sessions.get(root.session, ())]
+        # Such a job may have started this very server.
+        found = census.tree((*roots, *kin), spared={os.getpid()}).values()
+        return {p.pid: p.command for p in found if not p.zombie}
 
     def examine(self, examination: Examination, target: Target, now: float) -> None:
         """Fill in what is alive of the target. All who ask within a second share one walk."""

@@ -13,7 +13,7 @@ from rtot.jobs.job import Job
 from rtot.jobs.output import Stream
 from rtot.jobs.table import JobTable
 from rtot.storage import FileSpan
-from tests.world import CREDENTIALS, PEER, SERVER, MemoryDisk, PaperProcesses, at
+from tests.world import CREDENTIALS, PEER, SERVER, MemoryDisk, PaperProcesses, PaperStore, at
 
 TIME = "2023-11-14 22:13:21 +0000 UTC"
 NEVER = "0001-01-01 00:00:00 +0000 UTC"
@@ -25,7 +25,9 @@ class Face:
     def __init__(self, **settings: object) -> None:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
         self.disk = MemoryDisk()
-        self.jobs = JobTable(self.settings, self.disk, MemoryArchive())
+        self.store = PaperStore() if self.settings.state else None
+        archive = self.store or MemoryArchive()
+        self.jobs = JobTable(self.settings, self.disk, archive, 0, self.store)
         self.world = PaperProcesses(self.jobs)
         self.handler = Handler(self.settings, Authenticator(CREDENTIALS), self.jobs, at(0), SERVER)
         self.now = at(1)

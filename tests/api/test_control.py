@@ -5,6 +5,7 @@ from signal import Signals
 import pytest
 
 from rtot.api.answers import Upload
+from rtot.api.collection import DELETED, Deletion
 from rtot.api.control import end_lease, uploaded
 from rtot.api.waits import StopWait
 from rtot.http.messages import Response
@@ -12,7 +13,7 @@ from rtot.jobs.job import SHOWN, State
 from rtot.jobs.output import Stream
 from rtot.jobs.selection import Selection
 from rtot.jobs.stop import Scope, Signal
-from tests.api.face import Face, header, value
+from tests.api.face import Face, answered, header, value
 from tests.world import USAGE, at
 
 
@@ -287,3 +288,28 @@ def test_a_timeout_keeps_a_receipt_like_a_kill(face: Face) -> None:
         "escalated": [],
         "surviving": [],
     }
+
+
+def test_thousands_are_deleted_some_in_each_turn(face: Face) -> None:
+    for _ in range(2 * DELETED + 1):
+        face.complete("/jobs?label=l")
+    face.complete()
+    face.submit("/jobs?label=l")
+    wait = face.answer("DELETE", "/jobs?label=l")
+    turns = 1
+    while isinstance(wait, Deletion):
+        assert not wait.changed(0)
+        face.submit("/jobs?label=l")
+        assert (wait.topics, wait.lease, wait.deadline) == ((), None, 0.0)
+        answer = wait.answer()
+        if not isinstance(answer, Deletion):
+            assert answered(answer).status == 204
+            break
+        turns += 1
+    assert turns == 2
+    # One without the label, and those that came later.
+    assert len(face.jobs) == 3
+    assert face.ask("DELETE", "/jobs?created-from=1&created-to=2023-11-14T22:13:20Z").status == 204
+    assert len(face.jobs) == 3
+    assert face.ask("DELETE", "/jobs?created-to=2023-11-14T22:13:21Z").status == 204
+    assert len(face.jobs) == 0

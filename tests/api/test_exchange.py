@@ -15,9 +15,10 @@ from rtot.http.errors import error
 from rtot.http.messages import Response
 from rtot.jobs.archive import MemoryArchive
 from rtot.jobs.job import Job, Reason
-from rtot.jobs.output import Stream
+from rtot.jobs.output import Output, Stream
 from rtot.jobs.stdin import BUFFER
 from rtot.jobs.table import JobTable
+from rtot.jobs.unkept import Refused
 from rtot.metrics import render
 from tests.tables import drawn
 from tests.world import CREDENTIALS, PEER, SERVER, MemoryDisk, PaperProcesses, at, request
@@ -30,7 +31,7 @@ ASKED         AWAITING_BODY WAITING    FEEDING      AWAITING_KEEP -          -  
 AWAITING_BODY -             WAITING    -            AWAITING_KEEP -          -    OVER
 WAITING       -             WAITING    -            AWAITING_KEEP -          -    OVER
 FEEDING       -             -          -            AWAITING_KEEP -          -    OVER
-AWAITING_KEEP -             -          -            AWAITING_KEEP RESPONDING -    OVER
+AWAITING_KEEP -             WAITING    -            AWAITING_KEEP RESPONDING -    OVER
 RESPONDING    -             -          -            -             -          OVER OVER
 OVER          -             -          -            -             -          -    -
 """,
@@ -106,6 +107,49 @@ def test_what_cannot_be_kept_is_answered_otherwise() -> None:
     exchange.answer(error(507, "insufficient storage", "the disk is full"), at(1))
     assert line.send(exchange).startswith(b"HTTP/1.1 507 ")
     assert exchange.complete(at(3)).status == 507
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("POST", "/jobs", 507),
+        ("POST", "/jobs?wait=9", 507),
+        ("DELETE", "/jobs/0", 507),
+        ("DELETE", "/jobs/7", 404),
+        ("DELETE", "/jobs?state=new", 507),
+        ("DELETE", "/", 204),
+        ("GET", "/jobs/0", 202),
+        ("GET", "/jobs/7", 404),
+        ("POST", "/jobs/0/timeout?after=9", 200),
+        ("POST", "/queue/pause", 200),
+        ("GET", "/ping", 200),
+    ],
+)
+def test_a_turn_that_could_not_be_kept(method: str, target: str, status: int) -> None:
+    line = Line()
+    job = line.run()
+    exchange = line.ask(request(method, target, b"echo" if target.startswith("/jobs") else b""))
+    new = [each for each in line.jobs.roster.alive() if each is not job]
+    exchange.not_kept(Refused("no space left on device", new), at(1))
+    assert line.send(exchange).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_an_answer_is_decided_anew_if_what_it_tells_was_dropped() -> None:
+    line = Line()
+    job = line.run()
+    line.jobs.output_received(job.id, Stream.OUT, b"too much", at(1))
+    exchange = line.ask(request("GET", "/jobs/0"))
+    job.output = Output(MemoryDisk(), "0", limit=0, memory=0)
+    exchange.not_kept(Refused("no space left on device", []), at(1))
+    assert b"too much" not in line.send(exchange)
+
+
+def test_who_waits_for_another_job_goes_on_waiting() -> None:
+    line = Line()
+    line.run()
+    exchange = line.ask(request("GET", "/jobs/0?wait=9"))
+    exchange.not_kept(Refused("no space left on device", []), at(1))
+    assert exchange.state is State.WAITING
 
 
 def test_nothing_has_come_yet() -> None:

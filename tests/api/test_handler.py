@@ -8,7 +8,7 @@ from rtot.api.answers import NeedBody
 from rtot.api.auth import Authenticator
 from rtot.api.handler import Handler
 from rtot.api.processes import ExaminationWait
-from rtot.api.routes import ROUTES
+from rtot.api.routes import ROUTES, is_offered
 from rtot.http.messages import Request, Response
 from rtot.jobs.output import Stream
 from tests.api.face import NEVER, TIME, Face, header, text, value
@@ -173,7 +173,7 @@ def test_a_method_that_nobody_knows(face: Face, method: str, authorization: str)
 def test_head_is_where_get_is(face: Face) -> None:
     face.complete()
     for route in ROUTES:
-        if route.method == "GET":
+        if route.method == "GET" and is_offered(route, face.settings):
             target = route.path.replace("{id}", "0")
             for method in ("HEAD", "GET"):
                 answer = face.answer(method, target)

@@ -6,7 +6,7 @@ import pytest
 
 from rtot.api.answers import Reply
 from rtot.api.waits import JobsWait
-from rtot.http.messages import End, Request, Response
+from rtot.http.messages import BROKEN, End, Request, Response
 from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream
 from rtot.storage import FileSpan
@@ -567,3 +567,61 @@ def test_a_range_with_a_condition_that_cannot_hold(face: Face) -> None:
     face.complete(out=b"0123456789")
     answer = face.ask("GET", "/jobs/0/out", b"", range="bytes=2-3", if_range='"x"')
     assert (answer.status, text(answer)) == (200, "0123456789")
+
+
+def test_the_script_of_a_job() -> None:
+    face = Face(state=True)
+    face.submit()
+    for _ in range(2):
+        assert text(face.ask("GET", "/jobs/0/script")) == "#!/bin/bash\necho hi"
+        face.jobs.keep(face.now)
+    assert face.store is not None
+    face.store.scripts.clear()
+    assert face.ask("GET", "/jobs/0/script").status == 404
+    assert face.ask("GET", "/jobs/1/script").status == 404
+
+
+def test_scripts_are_kept_only_with_a_state(face: Face) -> None:
+    face.submit()
+    answer = face.ask("GET", "/jobs/0/script")
+    assert (answer.status, "--state" in text(answer)) == (404, True)
+
+
+def test_who_follows_what_waits_on_is_cut_off() -> None:
+    """SIGTERM: the next server will start the job."""
+    face = Face(state=True)
+    face.submit("/jobs?delay=9")
+    bodies = [
+        face.ask("GET", f"/jobs/0/{target}").body
+        for target in ("out?follow", "events?follow", "out?follow&tail=1")
+    ]
+    wait = face.answer("GET", "/jobs/0?wait=5")
+    assert isinstance(wait, JobsWait)
+    for body in bodies:
+        assert not isinstance(body, bytes)
+        pull(body)
+        assert body.pull(99) is None
+    face.jobs.shut_down(face.now, waiting=False)
+    for body in bodies:
+        assert not isinstance(body, bytes)
+        assert body.pull(99) == BROKEN
+    assert face.jobs.take_changes() >= {0}
+    assert wait.changed(0)
+    answer = wait.answer()
+    assert isinstance(answer, Response)
+    assert answer.status == 202
+    assert face.jobs.ended
+
+
+def test_what_cannot_be_kept_is_told_by_ping() -> None:
+    face = Face(state=True)
+    assert "warning" not in text(face.ask("GET", "/ping"))
+    face.complete()
+    assert face.store is not None
+    face.store.full = True
+    face.jobs.keep(face.now)
+    (ping,) = value(face.ask("GET", "/ping"))["ping"]
+    assert ping["warning"] == (
+        "the state cannot be kept: no space left on device: after a crash 1 jobs may be lost"
+    )
+    assert face.ask("POST", "/jobs", b"echo").status == 507

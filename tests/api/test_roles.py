@@ -71,6 +71,7 @@ DELETE /jobs/{id}            run
 GET    /jobs/{id}/out        read
 GET    /jobs/{id}/err        read
 GET    /jobs/{id}/events     read
+GET    /jobs/{id}/script     run
 GET    /jobs/{id}/processes  read
 POST   /jobs/{id}/in         run
 POST   /jobs/{id}/kill       run

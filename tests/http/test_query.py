@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtot.http.query import BadParameterError, Parameter, Query, choice, duration, flag, number
+from rtot.http.query import (
+    BadParameterError,
+    Parameter,
+    Query,
+    choice,
+    duration,
+    flag,
+    number,
+    time,
+)
 
 TEXT = Parameter("t", "", "a text", str, {})
 TEXTS = Parameter("ts", "", "texts", str, {}, repeatable=True)
@@ -94,3 +103,27 @@ def test_nothing_between_two_ampersands_is_nothing() -> None:
     a: tuple[Parameter[Any], ...] = (TEXT, TEXTS)
     query = Query("&t=1&&ts=%20+x&", a)
     assert (query.get(TEXT), query.all(TEXTS)) == ("1", ("  x",))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("1700000000", 1_700_000_000 * 10**9),
+        ("1700000000.5", 1_700_000_000 * 10**9 + 500_000_000),
+        ("0.000000001", 1),
+        ("2023-11-14T22:13:20Z", 1_700_000_000 * 10**9),
+        ("2023-11-14T22:13:20.25Z", 1_700_000_000 * 10**9 + 250_000_000),
+        ("2023-11-14T23:13:20+01:00", 1_700_000_000 * 10**9),
+        ("2023-11-14T22:13:20", 1_700_000_000 * 10**9),
+        ("2023-11-14", 1_699_920_000 * 10**9),
+    ],
+)
+def test_times(text: str, expected: int) -> None:
+    assert time("t", "").parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "-1", "1e9", "12345678901", "2023-13-01", "1."])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^$"):
+        time("t", "").parse(text)

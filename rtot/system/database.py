@@ -1,0 +1,450 @@
+"""Jobs in SQLite: an archive that outlives the server, and has no job in memory.
+
+Everything of a turn is one transaction, committed before anybody is told (`keep`). With the
+journal mode WAL a commit is a write, which survives the death of this process; with `full` it is
+also a sync of the disk. Nobody waits for other programs: a database that one of them has locked
+for longer than a moment is one that cannot be written now.
+
+A page walks along one index, in the order of ids, and looks at so many rows at most. No cursor is
+open between two calls. Files of output are deleted after the commit that says so.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakValueDictionary
+
+from rtot.clock import Now
+from rtot.jobs.archive import Page, Recovered, Turn
+from rtot.jobs.changes import MOST_DELETIONS
+from rtot.jobs.job import Job, Key
+from rtot.jobs.output import FILES, Small
+from rtot.jobs.saved import Life, Progress, Submitted, progress, restore, submitted, text
+from rtot.jobs.selection import Selection
+from rtot.storage import Storage, StorageError
+from rtot.system.schema import migrate
+from rtot.text import is_number
+
+# How long to wait for another program's lock (s).
+_LOCK = 0.02
+# Kilobytes of pages that SQLite keeps.
+_CACHE = 512
+# Ids that are reserved by one sync of the disk, and changes.
+_IDS = 1000
+_CHANGES = 1_000_000
+# Free pages that are given back to the file system at a time, and how many may be left.
+_PAGES = 100
+_FREE = 500
+# Files that are looked at in a turn.
+_FILES = 100
+_BITS = {suffix: bit for bit, suffix in FILES.items()}
+_COLUMNS = ", ".join((*Submitted._fields, *Progress._fields))
+_VALUES = ", ".join("?" * (len(Submitted._fields) + len(Progress._fields)))
+_INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({_VALUES})"
+_UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in Progress._fields)} WHERE id = ?"
+_SELECT = f"SELECT {_COLUMNS} FROM jobs"
+_COMPLETE = f"life = {Life.COMPLETE:d}"
+_FILES_BEGIN = len(Submitted._fields)
+
+
+class Database:
+    """A Store. Its methods raise StorageError if the database cannot be read."""
+
+    def __init__(self, path: str, storage: Storage, boot: str, *, full: bool) -> None:
+        """Open it, or make it. `boot` is the machine's.
+
+        Raises sqlite3.Error, or what `migrate` does.
+        """
+        self._storage = storage
+        self._boot = boot
+        self._full = full
+        self._database = sqlite3.connect(path, timeout=_LOCK, isolation_level=None)
+        self._run("PRAGMA auto_vacuum = INCREMENTAL")
+        self._run("PRAGMA journal_mode = WAL")
+        self._run(f"PRAGMA cache_size = -{_CACHE}")
+        self._run("PRAGMA temp_store = MEMORY")
+        migrate(self._database)
+        if self._run("SELECT 1 FROM server").fetchone() is None:
+            values = (os.urandom(8).hex(), boot)
+            self._run("INSERT INTO server VALUES (?, ?, 1, -1, -1, 0, 0, -1)", values)
+        (self.server_id,) = self._run("SELECT id FROM server").fetchone()
+        """Of the directory."""
+        # The jobs that somebody uses, each only once.
+        self._loaded: WeakValueDictionary[int, Job] = WeakValueDictionary()
+        # Those whose deletion is not committed.
+        self._removed: dict[int, Job] = {}
+        self._spared: dict[int, float] = {}
+        self._oldest: tuple[int, float] | None = None
+        self._count = 0
+        self._reserved_id = self._reserved_change = 0
+        self._paused = False
+        self._newest_time = 0
+        # The newest job whose time of creation lies before an older one's.
+        self._setback = -1
+        # Between the clock on the wall and the monotonic one.
+        self._offset = 0.0
+        # There are free pages to be given back.
+        self._sweeping = False
+        # Files of which nobody has looked yet whether they belong to a job.
+        self._unseen: list[str] = []
+        self._deletions = 0
+
+    def _run(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        return self._database.execute(statement, values)
+
+    def close(self) -> None:
+        """The server ends."""
+        self._database.close()
+
+    def recover(self, now: Now) -> Recovered:
+        """As Store.recover. Raises sqlite3.Error."""
+        self._offset = now.monotonic - now.wall / 1e9
+        row = self._run(
+            "SELECT boot, sure, last_id, reserved_id, reserved_change, paused, setback FROM server"
+        ).fetchone()
+        boot, sure, last_id, self._reserved_id, self._reserved_change, paused, setback = row
+        rebooted = boot != self._boot
+        (newest,) = self._run("SELECT max(id) FROM jobs").fetchone()
+        given = max(last_id, -1 if newest is None else newest)
+        if rebooted and not sure:
+            given = max(given, self._reserved_id)
+        self._paused, self._setback = bool(paused), setback
+        self._begin(synchronous=True)
+        # Before any is given, even if nothing can be kept for long.
+        change = max(self._reserved_change, now.wall // 1000)
+        self._reserved_id, self._reserved_change = given + _IDS, change + _CHANGES
+        life = (self._boot, self._full, given, self._reserved_id, self._reserved_change)
+        columns = ("boot", "sure", "last_id", "reserved_id", "reserved_change")
+        self._run(f"UPDATE server SET {' = ?, '.join(columns)} = ?", life)
+        # Nobody who held an output is known any more.
+        for held in self._run(f"{_SELECT} WHERE life = {Life.HELD:d}").fetchall():
+            self._label(self._restore(held))
+        self._run(f"UPDATE jobs SET life = {Life.COMPLETE:d} WHERE life = {Life.HELD:d}")
+        self._run("COMMIT")
+        self._settle()
+        self._unseen = self._storage.names()
+        (self._count,) = self._run(f"SELECT count(*) FROM jobs WHERE {_COMPLETE}").fetchone()
+        (time,) = self._run(f"SELECT max(created) FROM jobs WHERE {_COMPLETE}").fetchone()
+        self._newest_time = time or 0
+        waiting: list[Job] = []
+        started: list[Job] = []
+        for found in self._run(f"{_SELECT} WHERE life < {Life.HELD:d} ORDER BY id").fetchall():
+            job = self._restore(found, now)
+            self._newest_time = max(self._newest_time, job.create)
+            (waiting if found[_FILES_BEGIN] == Life.WAITING else started).append(job)
+        deletions = self._run("SELECT number, job FROM deletions ORDER BY number").fetchall()
+        self._deletions = len(deletions)
+        return Recovered(
+            waiting,
+            started,
+            given + 1,
+            change,
+            deletions[-MOST_DELETIONS:],
+            self._paused,
+            rebooted,
+            bool(sure) or not rebooted,
+        )
+
+    def _begin(self, *, synchronous: bool) -> None:
+        self._run(f"PRAGMA synchronous = {'FULL' if synchronous or self._full else 'NORMAL'}")
+        self._run("BEGIN IMMEDIATE")
+
+    def _settle(self) -> None:
+        """Go back to what a commit is to cost."""
+        self._run(f"PRAGMA synchronous = {'FULL' if self._full else 'NORMAL'}")
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def has_work(self) -> bool:
+        """As Store.has_work: there is space to be given back."""
+        return self._sweeping or bool(self._unseen)
+
+    def keep(self, turn: Turn) -> None:
+        """As Store.keep."""
+        # Before this turn's jobs have less files than they had.
+        for _ in range(min(_FILES, len(self._unseen))):
+            self._see(self._unseen.pop())
+        reserve = turn.last_id > self._reserved_id or turn.last_change > self._reserved_change
+        try:
+            if reserve:
+                self._begin(synchronous=True)
+            else:
+                self._run("BEGIN IMMEDIATE")
+            self._write(turn, reserve=reserve)
+            self._run("COMMIT")
+        except (sqlite3.Error, OverflowError) as failure:
+            self._roll_back()
+            raise StorageError(str(failure)) from failure
+        if reserve:
+            self._settle()
+        self._committed(turn, reserve=reserve)
+
+    def _roll_back(self) -> None:
+        try:
+            if self._database.in_transaction:
+                self._run("ROLLBACK")
+            self._settle()
+        except sqlite3.Error:
+            # The failure that led here is the one to be told.
+            return
+
+    def _write(self, turn: Turn, *, reserve: bool) -> None:
+        for job in turn.changed:
+            script = turn.new.get(job.id)
+            if script is not None:
+                if job.create < self._newest_time:
+                    self._run("UPDATE server SET setback = ?", (job.id,))
+                self._run(_INSERT, (*submitted(job), *progress(job)))
+                self._run("INSERT INTO scripts VALUES (?, ?)", (job.id, script))
+                continue
+            values = progress(job)
+            small = turn.ended.get(job.id)
+            if small is not None:
+                # What is here needs no file any more.
+                bits = zip((1, 2, 4), small, strict=False)
+                files = values.files & ~sum(bit for bit, data in bits if data is not None)
+                values = values._replace(files=files, life=Life.COMPLETE)
+            self._run(_UPDATE, (*values, job.id))
+        for job_id, small in turn.ended.items():
+            if any(small):
+                columns = (job_id, *small)
+                self._run("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?)", columns)
+        for job in turn.changed:
+            if job.id in turn.ended:
+                self._label(job)
+        for number, job_id in turn.deleted:
+            self._delete(number, job_id)
+        if reserve:
+            reserved = (turn.last_id + _IDS, turn.last_change + _CHANGES)
+            self._run("UPDATE server SET reserved_id = ?, reserved_change = ?", reserved)
+        if turn.deleted or turn.paused != self._paused or reserve or not turn.changed:
+            # A deleted job's id is not to be given again. Without this nothing might be written
+            # by a turn that is to find out whether there is room again.
+            self._run("UPDATE server SET last_id = ?, paused = ?", (turn.last_id, turn.paused))
+        if self._sweeping:
+            for _ in range(_PAGES):
+                # Python's module takes one step of it, which is one page, whatever the number.
+                self._run("PRAGMA incremental_vacuum(1)")
+
+    def _label(self, job: Job) -> None:
+        for label in set(job.options.labels):
+            self._run("INSERT OR REPLACE INTO labels VALUES (?, ?)", (text(label), job.id))
+
+    def _delete(self, number: int, job_id: int) -> None:
+        removed = self._removed.get(job_id)
+        if removed is not None:
+            for label in removed.options.labels:
+                self._run("DELETE FROM labels WHERE label = ? AND job = ?", (text(label), job_id))
+        self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
+        for table in ("scripts", "outputs"):
+            self._run(f"DELETE FROM {table} WHERE job = ?", (job_id,))
+        self._run("INSERT OR REPLACE INTO deletions VALUES (?, ?)", (number, job_id))
+        self._deletions += 1
+        if self._deletions > 2 * MOST_DELETIONS:
+            (last,) = self._run(
+                "SELECT number FROM deletions ORDER BY number DESC LIMIT 1 OFFSET ?",
+                (MOST_DELETIONS,),
+            ).fetchone()
+            self._run("DELETE FROM deletions WHERE number <= ?", (last,))
+            self._deletions = MOST_DELETIONS
+
+    def _committed(self, turn: Turn, *, reserve: bool) -> None:
+        self._paused = turn.paused
+        if reserve:
+            self._reserved_id = turn.last_id + _IDS
+            self._reserved_change = turn.last_change + _CHANGES
+        for job in turn.changed:
+            if job.id in turn.new:
+                if job.create < self._newest_time:
+                    self._setback = job.id
+                self._newest_time = max(self._newest_time, job.create)
+        for _, job_id in turn.deleted:
+            removed = self._removed.pop(job_id, None)
+            if removed is not None:
+                removed.output.remove()
+        if turn.deleted or self._sweeping:
+            (free,) = self._run("PRAGMA freelist_count").fetchone()
+            self._sweeping = free > _FREE
+
+    def _see(self, name: str) -> None:
+        """Remove the file if it is no job's: the server was killed before it could."""
+        number, _, suffix = name.partition(".")
+        bit = _BITS.get(suffix, 0)
+        rows = self._read("SELECT files, life FROM jobs WHERE id = ?", (number,))
+        used = rows and (rows[0][0] & bit or rows[0][1] < Life.HELD)
+        if bit and is_number(number) and not used:
+            self._storage.remove(name)
+
+    def add(self, job: Job, now: float) -> None:
+        """As Archive.add. Its end was kept before."""
+        self._loaded[job.id] = job
+        self._count += 1
+        if self._oldest is None:
+            self._oldest = job.id, now
+
+    def get(self, job_id: int) -> Job | None:
+        job = self._loaded.get(job_id)
+        if job is not None or job_id in self._removed:
+            return job
+        return self._load("id = ?", (job_id,))
+
+    def _load(self, where: str, values: tuple[object, ...]) -> Job | None:
+        rows = self._read(f"{_SELECT} WHERE {where} AND {_COMPLETE} LIMIT 1", values)
+        return self._restore(rows[0]) if rows else None
+
+    def _read(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._run(statement, values).fetchall()
+        except OverflowError:
+            # A number that no id can be.
+            return []
+        except sqlite3.Error as failure:
+            raise StorageError(str(failure)) from failure
+
+    def _restore(self, row: tuple[Any, ...], now: Now | None = None) -> Job:
+        about = Submitted(*row[:_FILES_BEGIN])
+        known = self._loaded.get(about.id)
+        if known is not None:
+            return known
+        now_is = Progress(*row[_FILES_BEGIN:])
+        job_id = about.id
+        job = restore(about, now_is, self._storage, lambda: self._small(job_id), now or Now(0, 0))
+        if now is None:
+            self._loaded[job.id] = job
+        return job
+
+    def _small(self, job_id: int) -> Small | None:
+        try:
+            rows = self._read("SELECT * FROM outputs WHERE job = ?", (job_id,))
+        except StorageError:
+            # As a file that cannot be read.
+            return None
+        return Small(*rows[0][1:]) if rows else None
+
+    def script(self, job_id: int) -> bytes | None:
+        rows = self._read("SELECT script FROM scripts WHERE job = ?", (job_id,))
+        return rows[0][0] if rows else None
+
+    def page(
+        self, selection: Selection, first: int, limit: int, look: int, *, down: bool = False
+    ) -> Page:
+        found: list[Job] = []
+        for job_id, matches in self._walk(selection, first, limit, look, down=down):
+            if len(found) == limit or not look:
+                return Page(found, job_id)
+            look -= 1
+            job = self.get(job_id) if matches else None
+            if job is not None:
+                found.append(job)
+        return Page(found, None)
+
+    def _walk(
+        self, selection: Selection, first: int, limit: int, look: int, *, down: bool
+    ) -> list[tuple[int, bool]]:
+        """Ids along the index that selects most, and whether what else was selected is met."""
+        criteria = list(_criteria(selection))
+        (chosen, value), rest = criteria[0], criteria[1:]
+        low, high = (0, first) if down else (first, 1 << 62)
+        table, name = ("jobs", "id")
+        if chosen.startswith("label"):
+            table, name = ("labels JOIN jobs ON jobs.id = labels.job", "job")
+        if selection.created_from is not None or selection.created_to is not None:
+            low, high = self._span(selection, low, high)
+        met = " AND ".join(condition for condition, _ in rest) or "1"
+        most = look + 1 if rest else min(limit, look) + 1
+        order = "DESC" if down else "ASC"
+        statement = (
+            f"SELECT {name}, {met} FROM {table} WHERE {chosen} AND {_COMPLETE}"
+            f" AND {name} BETWEEN ? AND ? ORDER BY {name} {order} LIMIT ?"
+        )
+        values = (*(v for _, v in rest if v is not None), *(() if value is None else (value,)))
+        return self._read(statement, (*values, low, high, most))
+
+    def _span(self, selection: Selection, low: int, high: int) -> tuple[int, int]:
+        """Between which ids the jobs of that time are; more if the clock was set back."""
+        time = f"SELECT id FROM jobs WHERE {_COMPLETE} AND created"
+        if selection.created_from is not None and low > self._setback:
+            first = f"{time} >= ? ORDER BY created, id LIMIT 1"
+            rows = self._read(first, (selection.created_from,))
+            low = max(low, rows[0][0] if rows else high + 1)
+        if selection.created_to is not None:
+            last = f"{time} <= ? ORDER BY created DESC, id DESC LIMIT 1"
+            rows = self._read(last, (selection.created_to,))
+            high = min(high, max(rows[0][0] if rows else -1, self._setback))
+        return low, high
+
+    def changed_after(self, number: int, limit: int) -> list[Job]:
+        rows = self._read(
+            f"{_SELECT} WHERE {_COMPLETE} AND change > ? ORDER BY change LIMIT ?", (number, limit)
+        )
+        return [self._restore(row) for row in rows if row[0] not in self._removed]
+
+    def by_key(self, key: Key) -> Job | None:
+        by = None if key.by is None else text(key.by)
+        job = self._load("key_text = ? AND key_by IS ?", (text(key.text), by))
+        return None if job is None or job.id in self._removed else job
+
+    def oldest(self) -> tuple[int, float] | None:
+        if self._oldest is None and self._count > len(self._spared):
+            rows = self._read(
+                f"SELECT id, completed FROM jobs WHERE {_COMPLETE} ORDER BY completed, id LIMIT ?",
+                (1 + len(self._spared) + len(self._removed),),
+            )
+            for job_id, completed in rows:
+                if job_id not in self._spared and job_id not in self._removed:
+                    self._oldest = job_id, completed / 1e9 + self._offset
+                    break
+        return self._oldest
+
+    def spare(self, job_id: int) -> None:
+        assert self._oldest is not None
+        assert self._oldest[0] == job_id
+        self._spared[job_id] = self._oldest[1]
+        self._oldest = None
+
+    def unspare(self, job_id: int) -> None:
+        if self._spared.pop(job_id, None) is not None:
+            self._oldest = None
+
+    @property
+    def spared(self) -> int:
+        return len(self._spared)
+
+    def remove(self, job: Job) -> None:
+        """As Archive.remove. It is gone for good with the next turn that is kept."""
+        self._removed[job.id] = job
+        self._loaded.pop(job.id, None)
+        self._spared.pop(job.id, None)
+        if self._oldest is not None and self._oldest[0] == job.id:
+            self._oldest = None
+        self._count -= 1
+
+
+def _criteria(selection: Selection) -> Iterator[tuple[str, object]]:
+    """Conditions with a value each, None for none; the first is one that has an index."""
+    labels = sorted(selection.labels)
+    for index, label in enumerate(labels):
+        if not index:
+            yield "label = ?", text(label)
+        else:
+            yield (
+                "EXISTS (SELECT 1 FROM labels AS more WHERE more.label = ? AND more.job = jobs.id)",
+                text(label),
+            )
+    if selection.by is not None:
+        yield "by = ?", text(selection.by)
+    if selection.group is not None:
+        yield "in_group = ?", text(selection.group)
+    if selection.failed is True:
+        yield "failed = 1", None
+    elif not labels and selection.by is None and selection.group is None:
+        yield "1", None
+    if selection.failed is False:
+        yield "failed = 0", None
+    if selection.created_from is not None:
+        yield "created >= ?", selection.created_from
+    if selection.created_to is not None:
+        yield "created <= ?", selection.created_to
