@@ -84,6 +84,10 @@ class Kept(NamedTuple):
     files: int = 0
 
 
+_NOTHING = Kept()
+_NOTHING_SMALL = Small(b"", b"", b"", None, None)
+
+
 class _Sequence:
     """One append-only sequence of bytes: a file, and behind it the newest bytes in memory."""
 
@@ -396,6 +400,8 @@ class Output:
 
     def keep(self, wall: int) -> Small:
         """What is to be kept elsewhere, now that nothing more will be appended."""
+        if self._out is None and self._err is None and self._ends is None:
+            return _NOTHING_SMALL
         if self._newest_stream is not None:
             # It does not grow any more.
             ended = _RECORD.pack(self._newest_wall, self.out_size, self.err_size)
@@ -415,7 +421,9 @@ class Output:
 
     @property
     def kept(self) -> Kept:
-        """What there is to be kept of it, besides what is `keep`."""
+        """What there is to be kept of it, besides what `keep` has."""
+        if self._out is None and self._err is None and self.dropped == NOTHING_DROPPED:
+            return _NOTHING
         sequences = (self._out, self._err, self._arrivals)
         files = sum(
             bit for bit, each in zip(FILES, sequences, strict=True) if each and each.has_file

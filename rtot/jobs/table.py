@@ -258,10 +258,9 @@ class JobTable:
         """Whether, after `shut_down`, nothing is left to wait for."""
         return self._closing and not self.queue.busy and not self._endings
 
-    def started(self, job: Job, pid: int, now: Now, pid_started: int = 0) -> None:
-        """The job's process runs. `pid_started`: since when (ticks since the boot)."""
+    def started(self, job: Job, pid: int, now: Now) -> None:
+        """The job's process runs."""
         job.pid = pid
-        job.pid_started = pid_started
         job.start = now.wall
         job.running = Running(now.monotonic, job.options)
         if job.options.stdin_open:
@@ -270,6 +269,16 @@ class JobTable:
         self.queue.started(job, now.monotonic)
         self.journal.started(job)
         self._transition(job, Event.STARTED, now)
+
+    def goes_on(self, job_id: int, pid_started: int) -> None:
+        """The job's process has run for a moment, since `pid_started` (ticks since the boot).
+
+        Most jobs do not, and need not be kept between being chosen and their end.
+        """
+        job = self.roster.get(job_id)
+        if job is not None and job.running is not None:
+            job.pid_started = pid_started
+            self._unkept.changed(job)
 
     def not_started(self, job: Job, failure: str, now: Now) -> None:
         """The job's process cannot be started, now or later."""
@@ -514,7 +523,9 @@ class JobTable:
         if before is State.BLOCKED:
             self._blocked.remove(job)
         self._outbox.changed(job.id)
-        self._unkept.changed(job)
+        if event is not Event.STARTED:
+            # That it may have been started is kept before it is, and the rest if it `goes_on`.
+            self._unkept.changed(job)
         if SHOWN[after] != SHOWN[before] and self.roster.forgotten(job.id) is None:
             self.journal.moved(before, after)
             self.changes.changed(job)

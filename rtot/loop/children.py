@@ -94,6 +94,9 @@ class Children:
     def expire(self, now: Now) -> None:
         """Watch the jobs that were started a while ago and still run."""
         for run in self._unwatched.due(now.monotonic):
+            if self._settings.state and not run.exited:
+                # Of a child that is not reaped the pid is its own.
+                self._jobs.goes_on(run.job_id, read_start(run.pid))
             self._watch(run, now)
         for ended in self._stop_commands.expire(now):
             self._finish_stop_command(ended, now)
@@ -320,9 +323,7 @@ class Children:
         run = Run(job.id, pid, [(pipe.number, pipe.ours) for pipe in pipes])
         self._runs[job.id] = self._pids[pid] = run
         self._unwatched.set(run, now.monotonic + _FRESH)
-        # Of a child that is not reaped the pid is its own.
-        pid_started = read_start(pid) if self._settings.state else 0
-        self._jobs.started(job, pid, now, pid_started)
+        self._jobs.started(job, pid, now)
 
     def _watch(self, run: Run, now: Now) -> None:
         """Have the selector tell of the job's output from now on."""

@@ -9,6 +9,7 @@ A page walks along one index, in the order of ids, and looks at so many rows at 
 open between two calls. Files of output are deleted after the commit that says so.
 """
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from rtot.text import is_number
 
 # How long to wait for another program's lock (s).
 _LOCK = 0.02
+# Pages of the log after which they go to the database, with two syncs of the disk.
+_LOG = 4000
 # Kilobytes of pages that SQLite keeps.
 _CACHE = 512
 # Ids that are reserved by one sync of the disk, and changes.
@@ -36,16 +39,21 @@ _CHANGES = 1_000_000
 # Free pages that are given back to the file system at a time, and how many may be left.
 _PAGES = 100
 _FREE = 500
+# Longer ones would make each change of their jobs cost more.
+_SMALL_SCRIPT = 4096
 # Files that are looked at in a turn.
 _FILES = 100
 _BITS = {suffix: bit for bit, suffix in FILES.items()}
 _COLUMNS = ", ".join((*Submitted._fields, *Progress._fields))
 _VALUES = ", ".join("?" * (len(Submitted._fields) + len(Progress._fields)))
-_INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({_VALUES})"
+_INSERT = f"INSERT INTO jobs ({_COLUMNS}, script) VALUES ({_VALUES}, ?)"
 _UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in Progress._fields)} WHERE id = ?"
 _SELECT = f"SELECT {_COLUMNS} FROM jobs"
+# As the indices say it, or SQLite does not use them.
 _COMPLETE = f"life = {Life.COMPLETE:d}"
+_UNFINISHED = f"life < {Life.COMPLETE:d}"
 _FILES_BEGIN = len(Submitted._fields)
+_CREATED = Submitted._fields.index("created")
 
 
 class Database:
@@ -60,23 +68,29 @@ class Database:
         self._boot = boot
         self._full = full
         self._database = sqlite3.connect(path, timeout=_LOCK, isolation_level=None)
+        # A turn changes few rows, and each of their pages goes to the log whole.
+        self._run("PRAGMA page_size = 1024")
         self._run("PRAGMA auto_vacuum = INCREMENTAL")
         self._run("PRAGMA journal_mode = WAL")
         self._run(f"PRAGMA cache_size = -{_CACHE}")
         self._run("PRAGMA temp_store = MEMORY")
+        self._run(f"PRAGMA wal_autocheckpoint = {_LOG}")
         migrate(self._database)
         if self._run("SELECT 1 FROM server").fetchone() is None:
             values = (os.urandom(8).hex(), boot)
-            self._run("INSERT INTO server VALUES (?, ?, 1, -1, -1, 0, 0, -1)", values)
+            self._run("INSERT INTO server VALUES (?, ?, 1, -1, -1, 0, 0, -1, 0)", values)
         (self.server_id,) = self._run("SELECT id FROM server").fetchone()
         """Of the directory."""
         # The jobs that somebody uses, each only once.
         self._loaded: WeakValueDictionary[int, Job] = WeakValueDictionary()
+        # Those of the last turn: who waited for them asks for them now.
+        self._recent: list[Job] = []
         # Those whose deletion is not committed.
         self._removed: dict[int, Job] = {}
         self._spared: dict[int, float] = {}
         self._oldest: tuple[int, float] | None = None
         self._count = 0
+        self._counted = False
         self._reserved_id = self._reserved_change = 0
         self._paused = False
         self._newest_time = 0
@@ -95,15 +109,20 @@ class Database:
 
     def close(self) -> None:
         """The server ends."""
+        if self._counted:
+            with contextlib.suppress(sqlite3.Error):
+                self._run("UPDATE server SET complete = ?", (self._count,))
         self._database.close()
 
     def recover(self, now: Now) -> Recovered:
         """As Store.recover. Raises sqlite3.Error."""
         self._offset = now.monotonic - now.wall / 1e9
         row = self._run(
-            "SELECT boot, sure, last_id, reserved_id, reserved_change, paused, setback FROM server"
+            "SELECT boot, sure, last_id, reserved_id, reserved_change, paused, setback, complete"
+            " FROM server"
         ).fetchone()
-        boot, sure, last_id, self._reserved_id, self._reserved_change, paused, setback = row
+        boot, sure, last_id, self._reserved_id, self._reserved_change, *rest = row
+        paused, setback, self._count = rest
         rebooted = boot != self._boot
         (newest,) = self._run("SELECT max(id) FROM jobs").fetchone()
         given = max(last_id, -1 if newest is None else newest)
@@ -116,20 +135,24 @@ class Database:
         self._reserved_id, self._reserved_change = given + _IDS, change + _CHANGES
         life = (self._boot, self._full, given, self._reserved_id, self._reserved_change)
         columns = ("boot", "sure", "last_id", "reserved_id", "reserved_change")
-        self._run(f"UPDATE server SET {' = ?, '.join(columns)} = ?", life)
+        self._run(f"UPDATE server SET complete = -1, {' = ?, '.join(columns)} = ?", life)
         # Nobody who held an output is known any more.
-        for held in self._run(f"{_SELECT} WHERE life = {Life.HELD:d}").fetchall():
+        for held in self._run(f"{_SELECT} WHERE {_UNFINISHED} AND life = {Life.HELD:d}").fetchall():
             self._label(self._restore(held))
-        self._run(f"UPDATE jobs SET life = {Life.COMPLETE:d} WHERE life = {Life.HELD:d}")
+            self._run(f"UPDATE jobs SET life = {Life.COMPLETE:d} WHERE id = ?", (held[0],))
+            self._count += self._count >= 0
         self._run("COMMIT")
         self._settle()
         self._unseen = self._storage.names()
-        (self._count,) = self._run(f"SELECT count(*) FROM jobs WHERE {_COMPLETE}").fetchone()
-        (time,) = self._run(f"SELECT max(created) FROM jobs WHERE {_COMPLETE}").fetchone()
-        self._newest_time = time or 0
+        if self._count < 0:
+            # The server before this one was killed.
+            (self._count,) = self._run(f"SELECT count(*) FROM jobs WHERE {_COMPLETE}").fetchone()
+        self._counted = True
+        last = self._run(f"{_SELECT} ORDER BY id DESC LIMIT 1").fetchone()
+        self._newest_time = 0 if last is None else max(last[_CREATED], self._newest_time)
         waiting: list[Job] = []
         started: list[Job] = []
-        for found in self._run(f"{_SELECT} WHERE life < {Life.HELD:d} ORDER BY id").fetchall():
+        for found in self._run(f"{_SELECT} WHERE {_UNFINISHED} ORDER BY id").fetchall():
             job = self._restore(found, now)
             self._newest_time = max(self._newest_time, job.create)
             (waiting if found[_FILES_BEGIN] == Life.WAITING else started).append(job)
@@ -164,6 +187,7 @@ class Database:
 
     def keep(self, turn: Turn) -> None:
         """As Store.keep."""
+        self._recent.clear()
         # Before this turn's jobs have less files than they had.
         for _ in range(min(_FILES, len(self._unseen))):
             self._see(self._unseen.pop())
@@ -197,16 +221,15 @@ class Database:
             if script is not None:
                 if job.create < self._newest_time:
                     self._run("UPDATE server SET setback = ?", (job.id,))
-                self._run(_INSERT, (*submitted(job), *progress(job)))
-                self._run("INSERT INTO scripts VALUES (?, ?)", (job.id, script))
+                inside = script if len(script) < _SMALL_SCRIPT else None
+                self._run(_INSERT, (*submitted(job), *progress(job), inside))
+                if inside is None:
+                    self._run("INSERT INTO scripts VALUES (?, ?)", (job.id, script))
                 continue
             values = progress(job)
             small = turn.ended.get(job.id)
-            if small is not None:
-                # What is here needs no file any more.
-                bits = zip((1, 2, 4), small, strict=False)
-                files = values.files & ~sum(bit for bit, data in bits if data is not None)
-                values = values._replace(files=files, life=Life.COMPLETE)
+            if small is not None and values.files:
+                values = values._replace(files=_files(values.files, small))
             self._run(_UPDATE, (*values, job.id))
         for job_id, small in turn.ended.items():
             if any(small):
@@ -281,6 +304,7 @@ class Database:
     def add(self, job: Job, now: float) -> None:
         """As Archive.add. Its end was kept before."""
         self._loaded[job.id] = job
+        self._recent.append(job)
         self._count += 1
         if self._oldest is None:
             self._oldest = job.id, now
@@ -325,8 +349,11 @@ class Database:
         return Small(*rows[0][1:]) if rows else None
 
     def script(self, job_id: int) -> bytes | None:
-        rows = self._read("SELECT script FROM scripts WHERE job = ?", (job_id,))
-        return rows[0][0] if rows else None
+        for table, name in (("jobs", "id"), ("scripts", "job")):
+            for (script,) in self._read(f"SELECT script FROM {table} WHERE {name} = ?", (job_id,)):
+                if script is not None:
+                    return bytes(script)
+        return None
 
     def page(
         self, selection: Selection, first: int, limit: int, look: int, *, down: bool = False
@@ -365,16 +392,26 @@ class Database:
 
     def _span(self, selection: Selection, low: int, high: int) -> tuple[int, int]:
         """Between which ids the jobs of that time are; more if the clock was set back."""
-        time = f"SELECT id FROM jobs WHERE {_COMPLETE} AND created"
         if selection.created_from is not None and low > self._setback:
-            first = f"{time} >= ? ORDER BY created, id LIMIT 1"
-            rows = self._read(first, (selection.created_from,))
-            low = max(low, rows[0][0] if rows else high + 1)
+            low = max(low, self._first_after(selection.created_from - 1))
         if selection.created_to is not None:
-            last = f"{time} <= ? ORDER BY created DESC, id DESC LIMIT 1"
-            rows = self._read(last, (selection.created_to,))
-            high = min(high, max(rows[0][0] if rows else -1, self._setback))
+            last = self._first_after(selection.created_to) - 1
+            high = min(high, max(last, self._setback))
         return low, high
+
+    def _first_after(self, time: int) -> int:
+        """Above every clock that was set back, the first id of those created after that time."""
+        (newest,) = self._read("SELECT max(id) FROM jobs", ())[0]
+        low, high = self._setback + 1, -1 if newest is None else newest
+        while low <= high:
+            middle = (low + high) // 2
+            statement = "SELECT id, created FROM jobs WHERE id >= ? ORDER BY id LIMIT 1"
+            ((found, created),) = self._read(statement, (middle,))
+            if created > time:
+                high = middle - 1
+            else:
+                low = found + 1
+        return low
 
     def changed_after(self, number: int, limit: int) -> list[Job]:
         rows = self._read(
@@ -390,7 +427,7 @@ class Database:
     def oldest(self) -> tuple[int, float] | None:
         if self._oldest is None and self._count > len(self._spared):
             rows = self._read(
-                f"SELECT id, completed FROM jobs WHERE {_COMPLETE} ORDER BY completed, id LIMIT ?",
+                f"SELECT id, completed FROM jobs WHERE {_COMPLETE} ORDER BY change LIMIT ?",
                 (1 + len(self._spared) + len(self._removed),),
             )
             for job_id, completed in rows:
@@ -416,11 +453,20 @@ class Database:
     def remove(self, job: Job) -> None:
         """As Archive.remove. It is gone for good with the next turn that is kept."""
         self._removed[job.id] = job
+        self._recent.clear()
         self._loaded.pop(job.id, None)
         self._spared.pop(job.id, None)
         if self._oldest is not None and self._oldest[0] == job.id:
             self._oldest = None
         self._count -= 1
+
+
+def _files(files: int, small: Small) -> int:
+    """The bits of those that stay files, now that what is `small` is in the database."""
+    for bit, data in zip(FILES, small, strict=False):
+        if data is not None:
+            files &= ~bit
+    return files
 
 
 def _criteria(selection: Selection) -> Iterator[tuple[str, object]]:

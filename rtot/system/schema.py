@@ -20,7 +20,9 @@ MIGRATIONS = (
         reserved_id INTEGER NOT NULL,
         reserved_change INTEGER NOT NULL,
         paused INTEGER NOT NULL,
-        setback INTEGER NOT NULL
+        setback INTEGER NOT NULL,
+        -- How many jobs are complete; -1 while a server runs, which counts for itself.
+        complete INTEGER NOT NULL
     );
     CREATE TABLE jobs (
         id INTEGER PRIMARY KEY,
@@ -56,13 +58,15 @@ MIGRATIONS = (
         cut_at INTEGER NOT NULL,
         newest INTEGER NOT NULL,
         unrecorded INTEGER NOT NULL,
-        files INTEGER NOT NULL
+        files INTEGER NOT NULL,
+        -- Unless it is large; then it is in `scripts`.
+        script BLOB
     );
     -- A job is complete in the end (life 3). The others are few, and in the server's memory.
     CREATE INDEX unfinished ON jobs (id) WHERE life < 3;
+    -- The last change of a complete job is its end, so this is the order of ends too. That of ids
+    -- is the order of `created`, but for clocks that were set back.
     CREATE INDEX by_change ON jobs (change) WHERE life = 3;
-    CREATE INDEX by_end ON jobs (completed) WHERE life = 3;
-    CREATE INDEX by_time ON jobs (created) WHERE life = 3;
     CREATE INDEX failures ON jobs (id) WHERE life = 3 AND failed = 1;
     CREATE INDEX by_name ON jobs (by) WHERE life = 3 AND by IS NOT NULL;
     CREATE INDEX by_group ON jobs (in_group) WHERE life = 3 AND in_group IS NOT NULL;
