@@ -77,6 +77,8 @@ class JobTable:
         self._settings = settings
         self._store = store
         self._unkept = Unkept(store)
+        # The job that was chosen in this turn.
+        self._chosen: Job | None = None
         # Restored jobs whose scripts have no file yet.
         self._fileless: set[int] = set()
         self._storage = storage
@@ -136,10 +138,13 @@ class JobTable:
             raise ClosingError
         self._unkept.check()
         blocked, failed = prerequisites(options, self.get, now.monotonic)
-        superseded = [] if failed is not None else self._superseded(options)
-        has_room = self.queue.has_room(options.group, blocked=blocked is not None)
-        if not has_room and not superseded:
-            raise QueueFullError
+        superseded = []
+        if failed is None:
+            # One that can never run takes no place, and nobody's.
+            superseded = self._superseded(options)
+            has_room = self.queue.has_room(options.group, blocked=blocked is not None)
+            if not has_room and not superseded:
+                raise QueueFullError
         job_id = self._next_id
         self._storage.store_script(job_id, script)
         self._next_id += 1
@@ -417,6 +422,7 @@ class JobTable:
         """
         # After SIGTERM some may wait on.
         job = None if self._closing else self.queue.take(now.monotonic)
+        self._chosen = job
         if job is None:
             return None
         self._transition(job, Event.DISPATCHED, now)
@@ -460,6 +466,9 @@ class JobTable:
             self._outbox.command(Report(why))
         for job in refused.jobs:
             self.forget(job, now)
+        if self._chosen is not None and self._chosen.state is State.STARTING:
+            # After a crash nobody would know that it was started.
+            self.deferred(self._chosen, refused.why, now)
         return refused
 
     def restore(self, now: Now) -> list[Job]:

@@ -908,6 +908,19 @@ def test_who_is_ruled_out_supersedes_nobody_and_spares_whom_it_comes_after(table
     assert newest.state is State.BLOCKED
 
 
+def test_a_job_that_can_never_run_needs_no_room_in_the_queue() -> None:
+    table = Table(max_running=1, max_queued=1)
+    table.run(group="a")
+    superseded = table.submit(group="a")
+    table.submit(group="a", supersede=True)
+    assert superseded.reason is Reason.SUPERSEDED
+    with pytest.raises(QueueFullError):
+        table.submit()
+    ruled_out = table.submit(group="a", supersede=True, after=(Prerequisite(superseded.id),))
+    assert ruled_out.reason is Reason.DEPENDENCY
+    assert table.jobs.queue._queued == 1
+
+
 class JobTableMachine(RuleBasedStateMachine):
     """The test plays the processes, the disk and the clock; the table must keep its word."""
 

@@ -124,6 +124,23 @@ def test_while_nothing_can_be_kept_it_is_tried_once_a_second(table: Table) -> No
     assert table.jobs.submit(SCRIPT, at(2)).id == 1
 
 
+def test_a_job_is_not_started_if_that_cannot_be_kept(table: Table) -> None:
+    job = table.jobs.submit(SCRIPT, at(0))
+    table.jobs.queue.paused = True
+    table.jobs.keep(at(0))
+    table.jobs.queue.paused = False
+    table.store.full = True
+    assert table.jobs.take_job(at(1)) is job
+    table.jobs.keep(at(1))
+    assert job.state is State.NEW
+    table.store.full = False
+    assert table.jobs.take_job(at(1)) is None
+    table.jobs.keep(at(3))
+    assert table.jobs.take_job(at(3)) is job
+    assert table.jobs.keep(at(3)) is None
+    assert job.state is State.STARTING
+
+
 def test_room_is_looked_for_even_if_nothing_waits_for_it(table: Table) -> None:
     table.store.full = True
     table.jobs.submit(SCRIPT, at(0))
