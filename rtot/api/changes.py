@@ -20,7 +20,7 @@ from rtot.jobs.leases import Lease
 # How many changed jobs are looked at before others get their turn.
 _LOOK = 256
 # How many changes a page, or the beginning of a wait, looks at.
-_MOST = 4096
+_MOST = 256
 
 
 def list_changes(ask: Ask, listing: Listing, since: int, wait: float | None) -> Answer:

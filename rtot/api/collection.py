@@ -28,7 +28,7 @@ from rtot.jobs.leases import Lease
 from rtot.jobs.selection import Selection
 
 # How many complete jobs are deleted in a turn, and how many looked at.
-DELETED = 200
+DELETED = 50
 _LOOKED_AT = 4096
 
 

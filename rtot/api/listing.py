@@ -14,7 +14,7 @@ from rtot.jobs.output import UnreadableError
 from rtot.jobs.selection import Selection
 from rtot.jobs.table import JobTable
 
-# How many jobs a list looks at before others get their turn.
+# How many jobs a list looks at before others get their turn; they may have to be read first.
 _LOOK = 256
 # How many a page examines (or its limit, if that is more), whether they match or not.
 _LOOK_OF_PAGE = 4096
@@ -95,7 +95,7 @@ class Judgement:
         if self._at == self._listing.first and not all(map(self._succeeded, self.topics)):
             return self._listing.respond(FAILED)
         down = self._listing.down
-        page = jobs.roster.page(selection, self._at, _LOOK_OF_PAGE, _LOOK_OF_PAGE, down=down)
+        page = jobs.roster.page(selection, self._at, _LOOK, _LOOK_OF_PAGE, down=down)
         if not all(job.succeeded for job in page.jobs):
             return self._listing.respond(FAILED)
         self._found = self._found or bool(page.jobs)

@@ -91,10 +91,12 @@ _NOTHING_SMALL = Small(b"", b"", b"", None, None)
 class _Sequence:
     """One append-only sequence of bytes: a file, and behind it the newest bytes in memory."""
 
-    __slots__ = ("_file", "_stored", "_tail")
+    __slots__ = ("_file", "_stored", "_tail", "sealed")
 
     def __init__(self) -> None:
         self._file: File | None = None
+        self.sealed = False
+        """Whether its file takes nothing more."""
         self._stored = 0
         self._tail: bytearray | bytes = bytearray()
 
@@ -157,6 +159,7 @@ class _Sequence:
         """What is in a file that was sealed."""
         sequence = cls()
         sequence._file, sequence._stored = file, size
+        sequence.sealed = True
         return sequence
 
     def flush(self, create: Callable[[], File]) -> None:
@@ -198,6 +201,7 @@ class _Sequence:
                 self._stored += moved
                 self._tail = self._tail[moved:]
             self._file.seal()
+            self.sealed = True
         self._tail = bytes(self._tail)
 
     def remove(self) -> None:
@@ -402,7 +406,8 @@ class Output:
         """What is to be kept elsewhere, now that nothing more will be appended."""
         if self._out is None and self._err is None and self._ends is None:
             return _NOTHING_SMALL
-        if self._newest_stream is not None:
+        restored = self._arrivals is not None and self._arrivals.sealed
+        if self._newest_stream is not None and not restored:
             # It does not grow any more.
             ended = _RECORD.pack(self._newest_wall, self.out_size, self.err_size)
             self._arrivals = self._arrivals or _Sequence()

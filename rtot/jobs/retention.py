@@ -7,7 +7,7 @@ from rtot.jobs.archive import Archive
 from rtot.jobs.job import Job
 
 # How many jobs are named in a turn: there may be a million, if the operator wants less than before.
-MOST = 200
+MOST = 50
 
 
 class Retention:

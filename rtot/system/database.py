@@ -41,6 +41,8 @@ _PAGES = 100
 _FREE = 500
 # Longer ones would make each change of their jobs cost more.
 _SMALL_SCRIPT = 4096
+# Jobs that are looked at for a page.
+_LOOK = 1000
 # Files that are looked at in a turn.
 _FILES = 100
 _BITS = {suffix: bit for bit, suffix in FILES.items()}
@@ -359,18 +361,26 @@ class Database:
         self, selection: Selection, first: int, limit: int, look: int, *, down: bool = False
     ) -> Page:
         found: list[Job] = []
-        for job_id, matches in self._walk(selection, first, limit, look, down=down):
-            if len(found) == limit or not look:
-                return Page(found, job_id)
-            look -= 1
-            job = self.get(job_id) if matches else None
-            if job is not None:
-                found.append(job)
+        # Each may lie on a page of its own.
+        look = min(look, _LOOK)
+        rows = self._walk(selection, first, limit, look, down=down)
+        try:
+            for job_id, matches in rows:
+                if len(found) == limit or not look:
+                    return Page(found, job_id)
+                look -= 1
+                job = self.get(job_id) if matches else None
+                if job is not None:
+                    found.append(job)
+        except sqlite3.Error as failure:
+            raise StorageError(str(failure)) from failure
+        finally:
+            rows.close()
         return Page(found, None)
 
     def _walk(
         self, selection: Selection, first: int, limit: int, look: int, *, down: bool
-    ) -> list[tuple[int, bool]]:
+    ) -> sqlite3.Cursor:
         """Ids along the index that selects most, and whether what else was selected is met."""
         criteria = list(_criteria(selection))
         (chosen, value), rest = criteria[0], criteria[1:]
@@ -388,7 +398,10 @@ class Database:
             f" AND {name} BETWEEN ? AND ? ORDER BY {name} {order} LIMIT ?"
         )
         values = (*(v for _, v in rest if v is not None), *(() if value is None else (value,)))
-        return self._read(statement, (*values, low, high, most))
+        try:
+            return self._run(statement, (*values, low, high, most))
+        except sqlite3.Error as failure:
+            raise StorageError(str(failure)) from failure
 
     def _span(self, selection: Selection, low: int, high: int) -> tuple[int, int]:
         """Between which ids the jobs of that time are; more if the clock was set back."""

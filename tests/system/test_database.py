@@ -261,6 +261,27 @@ def test_who_waited_waits_again_in_order(server: Server) -> None:
     assert server.disk.scripts[3] == SCRIPT
 
 
+def test_a_lost_job_has_all_that_it_wrote(server: Server) -> None:
+    job = server.submit(at(0))
+    server.turn(at(0))
+    for second in range(1, 3000):
+        stream = Stream.OUT if second % 2 else Stream.ERR
+        server.jobs.output_received(job.id, stream, b"x" * 20, at(second))
+        if second % 100 == 0:
+            server.turn(at(second))
+    server.jobs.output_received(job.id, Stream.OUT, b"never told", at(3000))
+    server.again(at(3001))
+    for _ in range(2):
+        server.turn(at(3001))
+        server.again(at(3002))
+    output = server.find(job.id).output
+    assert (output.out_size, output.err_size) == (20 * 1450, 20 * 1450)
+    assert output.dropped == (0, 0)
+    arrivals = [output.arrival(index) for index in range(output.arrivals())]
+    assert [(a.out_end, a.err_end) for a in arrivals[:3]] == [(20, 0), (20, 20), (40, 20)]
+    assert (arrivals[-1].out_end, arrivals[-1].err_end) == (20 * 1450, 20 * 1450)
+
+
 def test_what_is_left_of_a_lost_job_is_ended(server: Server) -> None:
     job = server.submit(at(0), group="g")
     server.turn(at(0))
