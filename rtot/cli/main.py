@@ -83,7 +83,8 @@ def _main(argv: Sequence[str]) -> int:
             raise SetupError(f"{parent} {why}")
         state = _state(options, spool)
         try:
-            return _serve(options, signals, spool, state, take_leftovers(parent))
+            ours = None if state is None else state.database.server_id
+            return _serve(options, signals, spool, state, take_leftovers(parent, ours))
         finally:
             if state is not None:
                 state.close()

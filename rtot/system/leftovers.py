@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 from rtot.system.files import open_private, remove_files, remove_tree
 from rtot.system.proc import Census, signal_process
-from rtot.system.spool import PREFIX, mark_name, read_marks, read_scripts
+from rtot.system.spool import PREFIX, mark_name, read_marks, read_scripts, read_server
 
 # How often to look for processes that were forked while their parents were killed.
 _ROUNDS = 5
@@ -29,12 +29,16 @@ class Leftover:
 
     __slots__ = ("_directory", "_path", "jobs", "killed", "server_id")
 
-    def __init__(self, path: str, directory: int, server_id: str) -> None:
-        """`directory` is `path`, open and locked. Takes what is not needed any more away."""
+    def __init__(self, path: str, directory: int, server_id: str, ours: str | None) -> None:
+        """`directory` is `path`, open and locked. Takes what is not needed any more away.
+
+        `ours`: of our state directory, whose jobs are ended by whoever knows of them.
+        """
         self._path = path
         self._directory = directory
-        self.server_id = server_id
-        self.killed = kill_jobs(server_id, read_scripts(directory))
+        self.server_id = read_server(directory) or server_id
+        known = self.server_id == ours
+        self.killed = {} if known else kill_jobs(self.server_id, read_scripts(directory))
         """By the job: pids and commands of processes that were still running."""
         self.jobs = read_marks(directory)
         """The jobs that may run elsewhere, and the names of their launchers."""
@@ -54,16 +58,19 @@ class Leftover:
             os.close(self._directory)
 
 
-def take_leftovers(parent: str) -> list[Leftover]:
-    """Remove what dead servers of this user have left in `parent`; what has to be stopped first."""
-    ours = re.compile(f"{PREFIX}{os.geteuid()}-((?:[0-9a-f]{{4}}){{3,4}})")
+def take_leftovers(parent: str, ours: str | None = None) -> list[Leftover]:
+    """Remove what dead servers of this user have left in `parent`; what has to be stopped first.
+
+    `ours`: the id of our state directory.
+    """
+    pattern = re.compile(f"{PREFIX}{os.geteuid()}-((?:[0-9a-f]{{4}}){{3,4}})")
     found = []
     try:
         names = os.listdir(parent)
     except OSError:
         return []
     for name in names:
-        match = ours.fullmatch(name)
+        match = pattern.fullmatch(name)
         if match is None:
             continue
         path = os.path.join(parent, name)
@@ -77,7 +84,7 @@ def take_leftovers(parent: str) -> list[Leftover]:
             # Its server is alive.
             os.close(directory)
             continue
-        leftover = Leftover(path, directory, match[1])
+        leftover = Leftover(path, directory, match[1], ours)
         if leftover.jobs or leftover.killed:
             found.append(leftover)
     return found

@@ -23,6 +23,7 @@ _ATTEMPTS = 10
 PREFIX = "rtot-"
 _MARK = "elsewhere-"
 _SCRIPT = "job-"
+_SERVER = "server"
 
 
 class Spool(PrivateDirectory):
@@ -114,6 +115,10 @@ class Spool(PrivateDirectory):
         if self._marks.pop(job_id, None) is not None:
             self.remove(mark_name(job_id))
 
+    def stand_for(self, server_id: str) -> None:
+        """Jobs are marked with that id, of a state directory. Raises OSError."""
+        os.symlink(server_id, _SERVER, dir_fd=self._directory)
+
     def close(self) -> None:
         """Remove the directory and all that is in it, but marks of jobs that may run elsewhere."""
         if not self._marks:
@@ -139,6 +144,13 @@ def read_scripts(directory: int) -> list[int]:
             if name != number and is_number(number):
                 found.append(int(number))
     return found
+
+
+def read_server(directory: int) -> str | None:
+    """The id that jobs of the server were marked with, if it was not that of the directory."""
+    with contextlib.suppress(OSError):
+        return os.readlink(_SERVER, dir_fd=directory)
+    return None
 
 
 def read_marks(directory: int) -> dict[int, str]:

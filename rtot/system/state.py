@@ -74,6 +74,9 @@ class State:
             self._outputs = _outputs(path)
             self.storage = StateStorage(spool, self._outputs)
             self.database = self._open_database(full)
+            with contextlib.suppress(OSError):
+                # For a server that has the spool and not this directory. It is not needed here.
+                spool.stand_for(self.database.server_id)
         except BaseException:
             os.close(self._lock)
             raise

@@ -2,7 +2,8 @@
 
 python -m tests.bench                       all of it, in a quarter of an hour
 python -m tests.bench --quick               the same with little, to see that it works
-python -m tests.bench --only load           one of output, load, footprint, streams, order, slurm
+python -m tests.bench --only load           one of output, load, footprint, streams, order, slurm,
+                                            state
 python -m tests.bench --peer NAME=URL       beside another server that speaks the same wire,
                                             with the secret "bench"
 
@@ -11,9 +12,9 @@ A row: what is measured, the median (and range) of ratios taken in turns, the go
 
 import argparse
 
-from tests.bench import footprint, load, order, output, slurm, streams
+from tests.bench import footprint, load, order, output, slurm, state, streams
 
-PARTS = ("output", "load", "footprint", "streams", "order", "slurm")
+PARTS = ("output", "load", "footprint", "streams", "order", "slurm", "state")
 
 
 def main() -> None:
@@ -56,6 +57,17 @@ def main() -> None:
         slurm.jobs(24 if quick else 200, 1 if quick else 15)
         slurm.one(4 if quick else 60, rounds)
         slurm.held(4 if quick else 16)
+    if options.only in (None, "state"):
+        state.jobs(1 if quick else 3, rounds)
+        state.calls(1 if quick else 5)
+        state.ingest(64 if quick else 16384, rounds)
+        state.size(1 if quick else 11, 100 if quick else 100_000)
+        if quick:
+            state.recovery(100, 10, 10, 1)
+            state.pages(1000)
+        else:
+            state.recovery(100_000, 1000, 100, rounds)
+            state.pages(1_000_000)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def test_all_of_it_quickly() -> None:
         [sys.executable, "-m", "tests.bench", "--quick"],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -47,4 +47,18 @@ def test_all_of_it_quickly() -> None:
         "one job through Slurm",
         "a running job",
         "a running job",
+        "jobs with wait",
+        "the same with --state-sync full",
+        "p99",
+        "commits in a turn",
+        "commits in a turn",
+        "syncs",
+        "syncs",
+        "ingest",
+        "resident memory when idle",
+        "start with 100 jobs retained",
+        "start with 100 retained",
+        "the slowest page",
+        "memory with 1000 jobs",
+        "the slowest turn",
     ]

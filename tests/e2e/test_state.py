@@ -93,6 +93,17 @@ def test_a_job_is_lost_with_its_server(start: Start, state: str, tmp_path: Path)
     assert second.curl("-o", "/dev/null", "-w", "%{http_code}", f"/jobs/{job_id}?fail") == b"424"
 
 
+def test_a_server_with_the_spool_ends_them_too(start: Start, state: str) -> None:
+    first = start(state)
+    pids = spread(first, first.submit(SPREAD))
+    first.end(signal.SIGKILL)
+    second = start(TMPDIR=str(first.spool))
+    until(lambda: not any(map(is_alive, pids)), "the end of what was left")
+    second.end()
+    third = start(state)
+    assert third.json("/jobs?fields=reason")["jobs"][0]["reason"] == "lost"
+
+
 def test_delete_of_the_server_ends_what_waits_too(start: Start, state: str) -> None:
     first = start(state)
     waits = first.submit(b"echo never", "delay=1h")
@@ -240,7 +251,8 @@ def play(tmp_path: Path, *inject: str) -> tuple[list[list[str]], bytes]:
     shutil.rmtree(tmp_path / "play", ignore_errors=True)
     place = tmp_path / "play"
     place.mkdir()
-    command = ("strace", "-f", "-qq", "-o", "/dev/null", *inject, *COMMAND)
+    # Without -f: what jobs do is nobody's business.
+    command = ("strace", "-qq", "-o", "/dev/null", *inject, *COMMAND)
     try:
         rtot = Rtot(place, f"--state={place}/state", command=command, environ=None)
     except AssertionError:
@@ -254,8 +266,9 @@ def play(tmp_path: Path, *inject: str) -> tuple[list[list[str]], bytes]:
             check=False,
         )
     finally:
-        for pid in rtot.children():
-            os.kill(pid, signal.SIGKILL)
+        if rtot.process.poll() is None:
+            (server,) = rtot.children()
+            os.kill(server, signal.SIGKILL)
         rtot.process.wait(30)
     assert "Traceback" not in rtot.log, rtot.log
     told = (place / "told").read_text().splitlines() if (place / "told").exists() else []
@@ -283,14 +296,15 @@ def check(start: Start, place: Path, told: list[list[str]], seen: bytes) -> None
     rtot.end()
 
 
+SWEEP = "RTOT_SWEEP" in os.environ
 CALLS = ("openat", "pwrite64", "fdatasync", "unlinkat", "write", "ftruncate")
 
 
 @needs("strace")
 @pytest.mark.parametrize("call", CALLS)
 def test_killed_at_any_system_call(start: Start, tmp_path: Path, call: str) -> None:
-    """Here at some of them; python -m tests.e2e.test_state takes each."""
-    for when in (1, 2, 3, 5, 8, 13, 21, 34):
+    """Here at some of them; with RTOT_SWEEP=1 at each of the first sixty."""
+    for when in range(1, 61) if SWEEP else (1, 2, 3, 5, 8, 13, 21, 34):
         told, seen = play(tmp_path, "-e", f"inject={call}:signal=KILL:when={when}")
         check(start, tmp_path / "play", told, seen)
 
@@ -299,7 +313,8 @@ def test_killed_at_any_system_call(start: Start, tmp_path: Path, call: str) -> N
 @pytest.mark.parametrize("failure", ["ENOSPC", "EIO"])
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 def test_an_error_at_any_system_call(start: Start, tmp_path: Path, call: str, failure: str) -> None:
-    for when in ("3", "9", "20", "25+", "30..60"):
+    at_each = [*map(str, range(1, 61)), *(f"{n}+" for n in range(5, 60, 5))]
+    for when in at_each if SWEEP else ("3", "9", "20", "25+", "30..60"):
         told, seen = play(tmp_path, "-e", f"inject={call}:error={failure}:when={when}")
         check(start, tmp_path / "play", told, seen)
 
