@@ -48,7 +48,7 @@ def jobs(seconds: float, rounds: int) -> None:
             if sync == "normal":
                 late.append((slow - base) * 1000)
     report("jobs with wait, 8 connections, of without --state", rates["normal"], ">= 0.9")
-    report("the same with --state-sync full", rates["full"], "")
+    report("jobs with wait and --state-sync full, of without --state", rates["full"], "")
     report("p99 of /ping under that load, ms more", late, "<= 3")
 
 

@@ -48,7 +48,7 @@ def test_all_of_it_quickly() -> None:
         "a running job",
         "a running job",
         "jobs with wait",
-        "the same with --state-sync full",
+        "jobs with wait and --state-sync full",
         "p99",
         "commits in a turn",
         "commits in a turn",
