@@ -54,14 +54,17 @@ def set_timeout(ask: Ask) -> Answer:
 
 def pause(ask: Ask) -> Answer:
     """Start no jobs until `resume`."""
-    ask.jobs.queue.paused = True
-    return json(200, '{"paused":true}\n')
+    return _set_paused(ask, paused=True)
 
 
 def resume(ask: Ask) -> Answer:
     """Start jobs again."""
-    ask.jobs.queue.paused = False
-    return json(200, '{"paused":false}\n')
+    return _set_paused(ask, paused=False)
+
+
+def _set_paused(ask: Ask, *, paused: bool) -> Response:
+    ask.jobs.queue.paused = paused
+    return json(200, f'{{"paused":{str(paused).lower()}}}\n')
 
 
 def write_stdin(ask: Ask) -> Answer:

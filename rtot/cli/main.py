@@ -232,10 +232,8 @@ def _settings(options: dict[str, Any]) -> Settings:
     options["max_refused"] = shares.max_refused
     options["first_reserved_descriptor"] = shares.first_reserved
     options["max_starting"] = max(4, 2 * len(os.sched_getaffinity(0)))
-    options["launchers"] = tuple(options["launchers"])
-    options["stop_commands"] = tuple(options["stop_commands"])
-    options["groups"] = tuple(options["groups"])
-    options["allowed_origins"] = tuple(options.get("allowed_origins", ()))
+    for name in ("launchers", "stop_commands", "groups", "allowed_origins"):
+        options[name] = tuple(options.get(name, ()))
     return Settings(**options)
 
 

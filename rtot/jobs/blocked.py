@@ -32,8 +32,6 @@ def prerequisites(
 
     Raises UnknownJobError.
     """
-    if not options.after and not options.delay:
-        return None, None
     pending = []
     failed = None
     for each in options.after:

@@ -561,11 +561,16 @@ class JobTable:
             self._fileless.discard(job.id)
         else:
             self._storage.remove_script(job.id)
-        if job not in self._endings and not (job.stop and job.stop.failed_elsewhere):
-            self._storage.unmark(job.id)
+        self._unmark_if_gone(job)
         job.reason = job.reason or reason_of_exit(job)
         self.journal.completed(job)
         self._blocked.ended(job.id, well=not job.failed)
+
+    def _unmark_if_gone(self, job: Job) -> None:
+        """The job does not run anywhere, unless it could not be stopped elsewhere."""
+        failed = job.stop is not None and job.stop.failed_elsewhere
+        if job.over and job not in self._endings and not failed:
+            self._storage.unmark(job.id)
 
     def _finish(self, job: Job, now: Now) -> None:
         """Nothing more can happen to the job."""
@@ -603,7 +608,6 @@ class JobTable:
         self._unkept.changed(job)
         if job not in self._endings:
             self.queue.let_go(job)
-            if job.over and not stop.failed_elsewhere:
-                self._storage.unmark(job.id)
+            self._unmark_if_gone(job)
         if self.roster.forgotten(job.id) is not None and job.state is State.HELD:
             self._outbox.command(CloseOutputs(job.id))
