@@ -31,7 +31,17 @@ class Unkept:
     the end of each turn, and then take the jobs that are `kept` to the archive.
     """
 
-    __slots__ = ("_changed", "_deleted", "_ended", "_new", "_retry_at", "_store", "_written", "why")
+    __slots__ = (
+        "_changed",
+        "_deleted",
+        "_ended",
+        "_new",
+        "_paused",
+        "_retry_at",
+        "_store",
+        "_written",
+        "why",
+    )
 
     def __init__(self, store: Store | None) -> None:
         self._store = store
@@ -40,6 +50,7 @@ class Unkept:
         self._ended: dict[int, Job] = {}
         self._deleted: dict[int, int] = {}
         self._written: dict[int, Job] = {}
+        self._paused = False
         self._retry_at: float | None = None
         self.why = ""
         """Why something could not be kept; empty if nothing is wrong."""
@@ -117,7 +128,8 @@ class Unkept:
         store = self._store
         if store is None:
             return None
-        if not (self._changed or self._deleted or self._ended or store.has_work or self.why):
+        noted = self._changed or self._deleted or self._ended or paused != self._paused
+        if not (noted or store.has_work or self.why):
             return None
         if self._retry_at is not None and now.monotonic < self._retry_at:
             return Refused(self.why, [])
@@ -132,6 +144,7 @@ class Unkept:
         self._new.clear()
         self._changed.clear()
         self._deleted.clear()
+        self._paused = paused
         self._retry_at = None
         self.why = ""
         return None

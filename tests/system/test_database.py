@@ -372,9 +372,14 @@ def test_only_the_newest_deletions_are_remembered(
 
 
 def test_what_the_queue_was_told_is_remembered(server: Server) -> None:
-    server.jobs.queue.paused = True
     server.submit(at(0))
+    server.jobs.queue.paused = True
     server.turn(at(0))
+    server.jobs.queue.paused = False
+    server.turn(at(0))
+    server.jobs.queue.paused = True
+    server.turn(at(0))
+    server.started.clear()
     server.again(at(1))
     assert server.jobs.queue.paused
     server.turn(at(1))
