@@ -148,7 +148,7 @@ class PaperStore(MemoryArchive):
         self.scripts: dict[int, bytes] = {}
 
     def recover(self, now: Now) -> Recovered:
-        return Recovered([], [], 0, 0, [], False, False, True)
+        return Recovered([], [], 0, 0, [], 0, False, False, True)
 
     def keep(self, turn: Turn) -> None:
         if self.full:

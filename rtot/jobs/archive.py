@@ -87,7 +87,8 @@ class Recovered(NamedTuple):
     """What a server before this one has kept, but for the jobs that were complete.
 
     `waiting` jobs, and those that were `started`, or may have been, in order of id. `rebooted`:
-    the machine was meanwhile. `sure`: every job that was started is among those.
+    the machine was meanwhile. `sure`: every job that was started is among those. `deletions` are
+    all that came after the change of the number `deletions_from`.
     """
 
     waiting: list[Job]
@@ -95,6 +96,7 @@ class Recovered(NamedTuple):
     next_id: int
     next_change: int
     deletions: list[tuple[int, int]]
+    deletions_from: int
     paused: bool
     rebooted: bool
     sure: bool

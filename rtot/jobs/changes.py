@@ -43,9 +43,9 @@ class Changes:
         """The job, which is alive, had its last change under a server before this one."""
         self._by_change.add(job)
 
-    def restore_deletions(self, deletions: Iterable[tuple[int, int]]) -> None:
-        """Numbers and ids of the newest, in order, under servers before this one."""
-        self._deletions = Deletions(0)
+    def restore_deletions(self, deletions: Iterable[tuple[int, int]], first: int) -> None:
+        """Numbers and ids of all after `first`, in order, under servers before this one."""
+        self._deletions = Deletions(first)
         for number, job_id in deletions:
             self._deletions.add(number, job_id)
 

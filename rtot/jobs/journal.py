@@ -77,6 +77,10 @@ class Journal:
         """So many were complete when this server started."""
         self._states[SHOWN[State.COMPLETE]] += count
 
+    def refused(self, job: Job) -> None:
+        """It could not be kept: there is nothing to tell of it."""
+        self._entries = [entry for entry in self._entries if entry.job is not job]
+
     def started(self, job: Job) -> None:
         self._entries.append(Entry(Fact.STARTED, job))
         # A clock may have been set back meanwhile.

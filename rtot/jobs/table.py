@@ -77,6 +77,8 @@ class JobTable:
         self._settings = settings
         self._store = store
         self._unkept = Unkept(store)
+        # Jobs whose place is taken by the job of that id, if that can be kept.
+        self._to_supersede: list[tuple[list[Job], int]] = []
         # The job that was chosen in this turn.
         self._chosen: Job | None = None
         # Restored jobs whose scripts have no file yet.
@@ -157,8 +159,11 @@ class JobTable:
         self.journal.accepted(job)
         if blocked is not None:
             self._blocked.add(job)
-        for each in superseded:
-            self._cancel(each, Reason.SUPERSEDED, f"superseded by job {job_id}", now)
+        if self._store is None:
+            self._supersede(superseded, job_id, now)
+        else:
+            # When it is sure that this one is accepted.
+            self._to_supersede.append((superseded, job_id))
         if failed is not None:
             self._rule_out(job, failed, now)
         return job
@@ -261,7 +266,8 @@ class JobTable:
     @property
     def ended(self) -> bool:
         """Whether, after `shut_down`, nothing is left to wait for."""
-        return self._closing and not self.queue.busy and not self._endings
+        busy = self.queue.busy or self._endings or self._unkept.why
+        return self._closing and not busy
 
     def started(self, job: Job, pid: int, now: Now) -> None:
         """The job's process runs."""
@@ -428,7 +434,11 @@ class JobTable:
         self._transition(job, Event.DISPATCHED, now)
         try:
             if job.id in self._fileless:
-                self._storage.store_script(job.id, self._unkept.script(job.id) or b"")
+                script = self._unkept.script(job.id)
+                if script is None:
+                    self.not_started(job, "its script is not there any more", now)
+                    return None
+                self._storage.store_script(job.id, script)
                 self._fileless.discard(job.id)
             if self._settings.stop_command(job.options.launcher):
                 # Known to the next server, if this one is killed.
@@ -457,7 +467,10 @@ class JobTable:
         for job in self._unkept.kept():
             job.output.drop_files()
             self._archive(job, now)
+        to_supersede, self._to_supersede = self._to_supersede, []
         if refused is None:
+            for superseded, job_id in to_supersede:
+                self._supersede(superseded, job_id, now)
             if trouble:
                 self._outbox.command(Report("the state is kept again"))
             return None
@@ -466,6 +479,7 @@ class JobTable:
             self._outbox.command(Report(why))
         for job in refused.jobs:
             self.forget(job, now)
+            self.journal.refused(job)
         if self._chosen is not None and self._chosen.state is State.STARTING:
             # After a crash nobody would know that it was started.
             self.deferred(self._chosen, refused.why, now)
@@ -480,7 +494,7 @@ class JobTable:
         found = self._store.recover(now)
         self._next_id = found.next_id
         self.changes.last = max(self.changes.last, found.next_change)
-        self.changes.restore_deletions(found.deletions)
+        self.changes.restore_deletions(found.deletions, found.deletions_from)
         self.queue.paused = found.paused
         self.journal.retained(len(self.roster))
         known = (*found.waiting, *found.started)
@@ -499,6 +513,11 @@ class JobTable:
         if not found.sure:
             for job in found.waiting:
                 self._cancel(job, Reason.LOST, "lost: it may have been started", now)
+        for job in found.waiting:
+            if job.state in UNSTARTED:
+                # The server may have been killed before it could do that.
+                earlier = [j for j in self._superseded(job.options) if j.id < job.id]
+                self._supersede(earlier, job.id, now)
         self._settle_restored(found)
         return [] if found.rebooted else found.started
 
@@ -514,7 +533,11 @@ class JobTable:
 
     def _lose(self, job: Job, now: Now, *, rebooted: bool) -> None:
         job.output.recover(now.wall)
-        elsewhere = self._settings.stop_command(job.options.launcher)
+        launcher = job.options.launcher
+        elsewhere = self._settings.stop_command(launcher)
+        if launcher is not None and self._settings.launcher(launcher) is None:
+            gone = f"job {job.id} may still run elsewhere: there is no launcher {launcher} any more"
+            self._outbox.command(Report(gone))
         if not rebooted or elsewhere:
             self._endings.end(job, Why(Cause.LOST), now.monotonic)
         self._cancel(job, Reason.LOST, "lost: the server was killed", now)
@@ -534,7 +557,7 @@ class JobTable:
         self._outbox.changed(job.id)
         if event is not Event.STARTED:
             # That it may have been started is kept before it is, and the rest if it `goes_on`.
-            self._unkept.changed(job)
+            self._note(job)
         if SHOWN[after] != SHOWN[before] and self.roster.forgotten(job.id) is None:
             self.journal.moved(before, after)
             self.changes.changed(job)
@@ -576,13 +599,24 @@ class JobTable:
         """Nothing more can happen to the job."""
         job.running = None
         self._timers.clear(job)
-        if not self._unkept.ended(job):
+        deleted = self.roster.forgotten(job.id) is not None
+        if not self._unkept.ended(job, deleted=deleted):
             self._archive(job, now)
+
+    def _note(self, job: Job) -> None:
+        """Something of the job is to be kept, unless it was deleted."""
+        if self.roster.forgotten(job.id) is None:
+            self._unkept.changed(job)
 
     def _archive(self, job: Job, now: Now) -> None:
         job.output.seal()
         if self.roster.finish(job, now.monotonic):
             job.output.remove()
+
+    def _supersede(self, superseded: list[Job], job_id: int, now: Now) -> None:
+        for each in superseded:
+            if each.state in UNSTARTED:
+                self._cancel(each, Reason.SUPERSEDED, f"superseded by job {job_id}", now)
 
     def _superseded(self, options: Options) -> list[Job]:
         """The jobs of its group that a new one takes the place of. It may come after others."""
@@ -605,7 +639,7 @@ class JobTable:
     def _stopped(self, job: Job, stop: Stop) -> None:
         """A stop is over: close the outputs of a forgotten job, even if they are still held."""
         self.journal.stopped(job, stop)
-        self._unkept.changed(job)
+        self._note(job)
         if job not in self._endings:
             self.queue.let_go(job)
             self._unmark_if_gone(job)

@@ -32,6 +32,7 @@ class Unkept:
     """
 
     __slots__ = (
+        "_buried",
         "_changed",
         "_deleted",
         "_ended",
@@ -49,6 +50,8 @@ class Unkept:
         self._changed: dict[int, Job] = {}
         self._ended: dict[int, Job] = {}
         self._deleted: dict[int, int] = {}
+        # Deleted jobs to which nothing more can happen.
+        self._buried: list[Job] = []
         self._written: dict[int, Job] = {}
         self._paused = False
         self._retry_at: float | None = None
@@ -77,11 +80,17 @@ class Unkept:
         if self._store is not None and job.id not in self._deleted:
             self._changed[job.id] = job
 
-    def ended(self, job: Job) -> bool:
-        """Nothing more can happen to the job. Return whether that is to be kept first."""
+    def ended(self, job: Job, *, deleted: bool) -> bool:
+        """Nothing more can happen to the job. Return whether something is to be kept first.
+
+        If it was `deleted`, that is its deletion.
+        """
         if self._store is None:
             return False
-        self._ended[job.id] = job
+        if deleted:
+            self._buried.append(job)
+        else:
+            self._ended[job.id] = job
         return True
 
     def deleted(self, job_id: int, number: int) -> None:
@@ -91,6 +100,9 @@ class Unkept:
         self._new.pop(job_id, None)
         self._changed.pop(job_id, None)
         self._deleted[job_id] = number
+        ended = self._ended.pop(job_id, None)
+        if ended is not None:
+            self._buried.append(ended)
 
     def written(self, job: Job) -> None:
         """The job wrote something."""
@@ -121,20 +133,20 @@ class Unkept:
         if self._retry_at is not None:
             return self._retry_at
         more = self._store is not None and self._store.has_work
-        return 0.0 if more or self._changed or self._deleted or self._ended else None
+        noted = self._changed or self._deleted or self._ended or self._buried
+        return 0.0 if more or noted else None
 
     def keep(self, last_id: int, last_change: int, paused: bool, now: Now) -> Refused | None:
         """Keep it all; or say what was refused, and keep the rest in mind."""
         store = self._store
         if store is None:
             return None
-        noted = self._changed or self._deleted or self._ended or paused != self._paused
-        if not (noted or store.has_work or self.why):
+        noted = self._changed or self._deleted or self._ended or self._buried
+        if not (noted or paused != self._paused or store.has_work or self.why):
             return None
         if self._retry_at is not None and now.monotonic < self._retry_at:
             return Refused(self.why, [])
-        small = {i: job.output.keep(now.wall) for i, job in self._ended.items()}
-        ended = {i: each for i, each in small.items() if i not in self._deleted}
+        ended = {i: job.output.keep(now.wall) for i, job in self._ended.items()}
         deleted = [(number, i) for i, number in self._deleted.items()]
         changed = list(self._changed.values())
         try:
@@ -150,10 +162,11 @@ class Unkept:
         return None
 
     def kept(self) -> list[Job]:
-        """The jobs whose end is kept since the last call."""
-        if self.why or not self._ended:
+        """The jobs whose end, or deletion, is kept since the last call."""
+        if self.why or not (self._ended or self._buried):
             return []
-        ended, self._ended = list(self._ended.values()), {}
+        ended = [*self._ended.values(), *self._buried]
+        self._ended, self._buried = {}, []
         return ended
 
     def _refuse(self, why: str, now: Now) -> Refused:
@@ -161,8 +174,6 @@ class Unkept:
         self._retry_at = now.monotonic + _RETRY
         refused = [self._changed.pop(job_id) for job_id in self._new]
         self._new.clear()
-        for job in refused:
-            self._ended.pop(job.id, None)
         for job in self._ended.values():
             # It is told of now, although its end cannot be kept.
             job.output.store(now.wall)

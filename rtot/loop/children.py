@@ -292,9 +292,13 @@ class Children:
             # Ended since it was chosen.
             return
         options = job.options
-        prefix = self._settings.launcher(options.launcher) if options.launcher else None
+        prefix = self._settings.launcher(options.launcher) if options.launcher else ()
+        if prefix is None:
+            # A server before this one had it.
+            self._jobs.not_started(job, f"there is no launcher {options.launcher}", now)
+            return
         script = self._jobs.script_path(job)
-        words = launch_command(prefix or (), job.id, self._processes.server_id, script)
+        words = launch_command(prefix, job.id, self._processes.server_id, script)
         # The operator's words are in the encoding of the locale, the client's in UTF-8.
         argv = [os.fsencode(word) for word in words]
         argv += map(original_bytes, (*options.args, *options.private_args))

@@ -186,7 +186,9 @@ class Server:
         if self._listen_at is not None and self._listen_at <= now.monotonic:
             self._listen(now)
         if self._give_up_at is not None and self._give_up_at <= now.monotonic:
-            self._log.warning(now, "some processes could not be ended")
+            _, why = self._jobs.unkept
+            what = "the state could not be kept" if why else "some processes could not be ended"
+            self._log.warning(now, what)
             self._jobs.cancel_grace(now)
         if self._notifier.deadline is not None and self._notifier.deadline <= now.monotonic:
             self._notifier.alive(now)

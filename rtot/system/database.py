@@ -43,6 +43,8 @@ _FREE = 500
 _SMALL_SCRIPT = 4096
 # Jobs that are looked at for a page.
 _LOOK = 1000
+_INCREMENTAL = 2
+_LAST = (1 << 63) - 2
 # Files that are looked at in a turn.
 _FILES = 100
 _BITS = {suffix: bit for bit, suffix in FILES.items()}
@@ -78,9 +80,12 @@ class Database:
         self._run("PRAGMA temp_store = MEMORY")
         self._run(f"PRAGMA wal_autocheckpoint = {_LOG}")
         migrate(self._database)
+        (vacuum,) = self._run("PRAGMA auto_vacuum").fetchone()
+        # One that was made by other programs may not.
+        self._shrinks = vacuum == _INCREMENTAL
         if self._run("SELECT 1 FROM server").fetchone() is None:
             values = (os.urandom(8).hex(), boot)
-            self._run("INSERT INTO server VALUES (?, ?, 1, -1, -1, 0, 0, -1, 0)", values)
+            self._run("INSERT INTO server VALUES (?, ?, 1, -1, -1, 0, 0, -1, -1, 0)", values)
         (self.server_id,) = self._run("SELECT id FROM server").fetchone()
         """Of the directory."""
         # The jobs that somebody uses, each only once.
@@ -92,7 +97,8 @@ class Database:
         self._spared: dict[int, float] = {}
         self._oldest: tuple[int, float] | None = None
         self._count = 0
-        self._counted = False
+        # Whether all that this server was to keep is kept.
+        self._clean = False
         self._reserved_id = self._reserved_change = 0
         self._paused = False
         self._newest_time = 0
@@ -111,20 +117,23 @@ class Database:
 
     def close(self) -> None:
         """The server ends."""
-        if self._counted:
+        if self._clean and not self._removed:
             with contextlib.suppress(sqlite3.Error):
-                self._run("UPDATE server SET complete = ?", (self._count,))
+                # All that happened is on the disk: the machine may be rebooted now.
+                self._begin(synchronous=True)
+                self._run("UPDATE server SET complete = ?, sure = 1", (self._count,))
+                self._run("COMMIT")
         self._database.close()
 
     def recover(self, now: Now) -> Recovered:
         """As Store.recover. Raises sqlite3.Error."""
         self._offset = now.monotonic - now.wall / 1e9
         row = self._run(
-            "SELECT boot, sure, last_id, reserved_id, reserved_change, paused, setback, complete"
-            " FROM server"
+            "SELECT boot, sure, last_id, reserved_id, reserved_change, paused, setback,"
+            " deletions_from, complete FROM server"
         ).fetchone()
         boot, sure, last_id, self._reserved_id, self._reserved_change, *rest = row
-        paused, setback, self._count = rest
+        paused, setback, deletions_from, self._count = rest
         rebooted = boot != self._boot
         (newest,) = self._run("SELECT max(id) FROM jobs").fetchone()
         given = max(last_id, -1 if newest is None else newest)
@@ -135,6 +144,10 @@ class Database:
         # Before any is given, even if nothing can be kept for long.
         change = max(self._reserved_change, now.wall // 1000)
         self._reserved_id, self._reserved_change = given + _IDS, change + _CHANGES
+        if deletions_from < 0:
+            # It is new: of what came before it knows nothing.
+            deletions_from = change
+            self._run("UPDATE server SET deletions_from = ?", (change,))
         life = (self._boot, self._full, given, self._reserved_id, self._reserved_change)
         columns = ("boot", "sure", "last_id", "reserved_id", "reserved_change")
         self._run(f"UPDATE server SET complete = -1, {' = ?, '.join(columns)} = ?", life)
@@ -149,7 +162,7 @@ class Database:
         if self._count < 0:
             # The server before this one was killed.
             (self._count,) = self._run(f"SELECT count(*) FROM jobs WHERE {_COMPLETE}").fetchone()
-        self._counted = True
+        self._clean = True
         last = self._run(f"{_SELECT} ORDER BY id DESC LIMIT 1").fetchone()
         self._newest_time = 0 if last is None else max(last[_CREATED], self._newest_time)
         waiting: list[Job] = []
@@ -165,7 +178,8 @@ class Database:
             started,
             given + 1,
             change,
-            deletions[-MOST_DELETIONS:],
+            deletions,
+            deletions_from,
             self._paused,
             rebooted,
             bool(sure) or not rebooted,
@@ -201,9 +215,12 @@ class Database:
                 self._run("BEGIN IMMEDIATE")
             self._write(turn, reserve=reserve)
             self._run("COMMIT")
-        except (sqlite3.Error, OverflowError) as failure:
+        except Exception as failure:
+            # Whatever it is, nothing of this turn is kept.
             self._roll_back()
+            self._clean = False
             raise StorageError(str(failure)) from failure
+        self._clean = True
         if reserve:
             self._settle()
         self._committed(turn, reserve=reserve)
@@ -274,6 +291,7 @@ class Database:
                 (MOST_DELETIONS,),
             ).fetchone()
             self._run("DELETE FROM deletions WHERE number <= ?", (last,))
+            self._run("UPDATE server SET deletions_from = ?", (last,))
             self._deletions = MOST_DELETIONS
 
     def _committed(self, turn: Turn, *, reserve: bool) -> None:
@@ -292,7 +310,7 @@ class Database:
                 removed.output.remove()
         if turn.deleted or self._sweeping:
             (free,) = self._run("PRAGMA freelist_count").fetchone()
-            self._sweeping = free > _FREE
+            self._sweeping = free > _FREE and self._shrinks
 
     def _see(self, name: str) -> None:
         """Remove the file if it is no job's: the server was killed before it could."""
@@ -307,9 +325,9 @@ class Database:
         """As Archive.add. Its end was kept before."""
         self._loaded[job.id] = job
         self._recent.append(job)
-        self._count += 1
-        if self._oldest is None:
+        if not self._count:
             self._oldest = job.id, now
+        self._count += 1
 
     def get(self, job_id: int) -> Job | None:
         job = self._loaded.get(job_id)
@@ -361,6 +379,7 @@ class Database:
         self, selection: Selection, first: int, limit: int, look: int, *, down: bool = False
     ) -> Page:
         found: list[Job] = []
+        selection = _storable(selection)
         # Each may lie on a page of its own.
         look = min(look, _LOOK)
         rows = self._walk(selection, first, limit, look, down=down)
@@ -480,6 +499,15 @@ def _files(files: int, small: Small) -> int:
         if data is not None:
             files &= ~bit
     return files
+
+
+def _storable(selection: Selection) -> Selection:
+    """The same, with times that SQLite has integers for."""
+    created_from, created_to = (
+        None if time is None else max(-_LAST, min(time, _LAST))
+        for time in (selection.created_from, selection.created_to)
+    )
+    return selection._replace(created_from=created_from, created_to=created_to)
 
 
 def _criteria(selection: Selection) -> Iterator[tuple[str, object]]:

@@ -21,6 +21,8 @@ MIGRATIONS = (
         reserved_change INTEGER NOT NULL,
         paused INTEGER NOT NULL,
         setback INTEGER NOT NULL,
+        -- All deletions after the change of this number are known.
+        deletions_from INTEGER NOT NULL,
         -- How many jobs are complete; -1 while a server runs, which counts for itself.
         complete INTEGER NOT NULL
     );

@@ -114,6 +114,17 @@ def test_delete_of_the_server_ends_what_waits_too(start: Start, state: str) -> N
     assert (job["state"], job["reason"]) == ("complete", "killed")
 
 
+def test_a_launcher_that_is_gone(start: Start, state: str) -> None:
+    """What was to run in a box does not run outside."""
+    first = start(state, "--launcher=box=/usr/bin/env IN_BOX=yes")
+    waits = first.submit(b"echo $IN_BOX", "launcher=box&delay=1s")
+    first.end(signal.SIGKILL)
+    second = start(state)
+    job = second.json(f"/jobs/{waits}?wait=20&fields=out,reason")["jobs"][0]
+    assert "out" not in job
+    assert (job["reason"], job["exit"]) == ("not started", "there is no launcher box")
+
+
 def refused(*flags: str) -> str:
     """What a server says that does not start."""
     done = subprocess.run(

@@ -41,7 +41,7 @@ def test_without_a_store_nothing_is_noted() -> None:
     unkept.changed(job)
     unkept.written(job)
     unkept.deleted(0, 1)
-    assert not unkept.ended(job)
+    assert not unkept.ended(job, deleted=False)
     assert (unkept.count, unkept.why, unkept.script(0)) == (0, "", None)
     assert unkept.keep(0, 0, False, at(0)) is None
     assert (unkept.kept(), unkept.store_output(0), unkept.next_deadline()) == ([], [], None)

@@ -68,6 +68,14 @@ class Server:
 
     def kill(self) -> None:
         """The process is gone: what is in memory is lost, and scripts are made again."""
+        self.database._database.close()
+        self.disk.scripts.clear()
+
+    def end(self) -> None:
+        """SIGTERM, and there is nothing that runs."""
+        self.jobs.shut_down(at(0), waiting=False)
+        self.turn(at(0))
+        assert self.jobs.ended
         self.database.close()
         self.disk.scripts.clear()
 
@@ -341,6 +349,94 @@ def test_a_job_whose_output_is_held_is_complete(server: Server) -> None:
     assert server.ids(labels=frozenset({"l"})) == [job.id]
 
 
+def test_what_waits_goes_on_waiting_if_the_machine_is_rebooted_in_order(server: Server) -> None:
+    waiting = server.submit(at(0), delay=50.0)
+    server.turn(at(0))
+    server.end()
+    server.start(at(1), "another boot")
+    assert server.find(waiting.id).state is State.BLOCKED
+    # But not if the power is cut after that.
+    server.again(at(2), "a third boot")
+    assert server.find(waiting.id).reason is Reason.LOST
+
+
+def test_an_end_with_something_unkept_is_no_end_in_order(server: Server) -> None:
+    server.submit(at(0), delay=50.0)
+    running = server.submit(at(0))
+    server.turn(at(0))
+    server.database.full_disk = True
+    server.world.end(running.id, 0, at(0))
+    server.jobs.shut_down(at(0), waiting=False)
+    server.turn(at(0))
+    # It is tried again for as long as an ending server waits.
+    assert not server.jobs.ended
+    server.database.full_disk = False
+    server.turn(at(2))
+    assert server.jobs.ended
+    server.again(at(3))
+    assert server.find(running.id).reason is Reason.EXITED
+
+
+def test_a_job_that_cannot_be_kept_takes_no_place(server: Server) -> None:
+    first = server.submit(at(0), group="g", delay=9.0)
+    server.turn(at(0))
+    server.database.full_disk = True
+    server.submit(at(1), group="g", supersede=True)
+    assert server.jobs.keep(at(1)) is not None
+    assert [entry.job for entry in server.jobs.journal.take()] == []
+    assert first.state is State.BLOCKED
+    server.database.full_disk = False
+    server.turn(at(3))
+    second = server.submit(at(3), group="g", supersede=True, delay=9.0)
+    # Killed between the two.
+    server.jobs._unkept.keep(second.id, server.jobs.changes.last, False, at(3))
+    server.again(at(4))
+    assert server.find(first.id).failure == f"superseded by job {second.id}"
+    assert server.find(second.id).state is State.BLOCKED
+
+
+def test_what_is_lost_is_not_the_first_to_be_forgotten(server: Server) -> None:
+    for _ in range(3):
+        server.run(at(0))
+    server.submit(at(0))
+    server.turn(at(0))
+    server.settings = server.settings._replace(keep=3)
+    server.again(at(1))
+    server.turn(at(1))
+    server.jobs.retire(at(1), ())
+    assert server.ids() == [1, 2, 3]
+
+
+def test_nothing_is_left_of_a_job_that_was_deleted_while_it_ran(server: Server) -> None:
+    job = server.submit(at(0), labels=("l",))
+    server.turn(at(0))
+    server.jobs.output_received(0, Stream.OUT, b"secret", at(0))
+    server.turn(at(0))
+    server.jobs.forget(job, at(1))
+    server.turn(at(1))
+    server.turn(at(1))
+    assert job.state is State.COMPLETE
+    for table in ("jobs", "outputs", "labels", "scripts"):
+        assert server.database._run(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+    assert server.disk.files == {}
+
+
+def test_of_what_came_before_the_directory_nothing_is_known(server: Server) -> None:
+    assert server.jobs.changes.deletions_after(5) is None
+    first = server.jobs.changes.last
+    server.again(at(1))
+    assert server.jobs.changes.deletions_after(5) is None
+    assert server.jobs.changes.deletions_after(first) == []
+
+
+def test_times_that_no_clock_will_tell(server: Server) -> None:
+    server.run(at(0))
+    assert server.ids(created_from=1 << 70) == []
+    assert server.ids(created_to=1 << 70) == [0]
+    assert server.ids(created_from=-(1 << 70)) == [0]
+    assert server.ids(created_to=-(1 << 70)) == []
+
+
 def test_ids_and_changes_go_on(server: Server) -> None:
     for _ in range(3):
         server.run(at(0))
@@ -365,9 +461,11 @@ def test_only_the_newest_deletions_are_remembered(
         server.jobs.forget(server.find(job_id), at(1))
         server.turn(at(1))
     server.again(at(2))
-    found = server.jobs.changes.deletions_after(server.jobs.changes._deletions._forgotten)
+    forgotten = server.jobs.changes._deletions._forgotten
+    found = server.jobs.changes.deletions_after(forgotten)
     assert found is not None
     assert 5 <= len(found) <= 10
+    assert server.jobs.changes.deletions_after(forgotten - 1) is None
     assert MOST_DELETIONS == 10_000
 
 
