@@ -170,7 +170,7 @@ def document(settings: Settings) -> bytes:
         place = paths.setdefault(route.path, {})
         if "{id}" in route.path and not place:
             place["parameters"] = [_JOB_ID]
-        place[route.method.lower()] = _operation(route)
+        place[route.method.lower()] = _operation(route, settings)
     about = {
         "openapi": "3.1.0",
         "info": {
@@ -208,7 +208,7 @@ _JOB_ID: Schema = {
 }
 
 
-def _operation(route: Route) -> Schema:
+def _operation(route: Route, settings: Settings) -> Schema:
     name = route.call.__name__
     parameters = [_parameter(parameter, name) for parameter in route.parameters]
     for header, about, schema, example in (_REQUEST_ID, *_HEADERS.get(name, ())):
@@ -229,7 +229,8 @@ def _operation(route: Route) -> Schema:
         "description": f"{' '.join(more.split())} {role}".strip(),
         "parameters": parameters,
         "responses": {
-            str(status): _response(route, status) for status in sorted({*route.statuses, *UNROUTED})
+            str(status): _response(route, status, settings)
+            for status in sorted({*route.statuses, *UNROUTED})
         },
     }
     if route.role is None:
@@ -275,7 +276,7 @@ def _parameter(parameter: Parameter[Any], operation: str) -> Schema:
     return described
 
 
-def _response(route: Route, status: int) -> Schema:
+def _response(route: Route, status: int, settings: Settings) -> Schema:
     kinds, schema, headers = _ANSWERS[route.call.__name__]
     names = ["X-Request-Id", "Rtot-Server", *_HEADERS_OF.get(status, ())]
     response: Schema = {"description": _MEANINGS[status]}
@@ -295,7 +296,9 @@ def _response(route: Route, status: int) -> Schema:
     if status == 201:
         response["links"] = {
             name: {"operationId": name, "parameters": {"id": "$response.body#/jobs/0/id"}}
-            for name in (r.call.__name__ for r in ROUTES if "{id}" in r.path)
+            for name in (
+                r.call.__name__ for r in ROUTES if "{id}" in r.path and is_offered(r, settings)
+            )
         }
     response["headers"] = {name: _header(name) for name in dict.fromkeys(names)}
     return response

@@ -60,6 +60,14 @@ def test_what_a_server_does_not_offer_is_not_described() -> None:
     about = json.loads(document(Settings(shutdown=False)))
     assert set(about["paths"]["/"]) == {"get"}
     assert "/jobs/{id}/script" not in about["paths"]
+    links = about["paths"]["/jobs"]["post"]["responses"]["201"]["links"]
+    assert "get_script" not in links
+    assert (
+        "get_script"
+        in operation(next(r for r in ROUTES if r.call.__name__ == "submit"))["responses"]["201"][
+            "links"
+        ]
+    )
     face = Face(shutdown=False)
     assert header(face.ask("PUT", "/"), "Allow") == "GET, HEAD"
     assert header(Face().ask("PUT", "/"), "Allow") == "DELETE, GET, HEAD"

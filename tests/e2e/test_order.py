@@ -23,7 +23,8 @@ def most_at_a_time(jobs: list[dict[str, Any]]) -> int:
 def test_groups(start: Start) -> None:
     rtot = start("--group=wide=3", "--max-running=30")
     for i in range(30):
-        rtot.submit(b"sleep 0.05", f"group={'wide' if i % 2 else 'narrow'}&fields=")
+        # Longer than it takes to submit a few.
+        rtot.submit(b"sleep 0.2", f"group={'wide' if i % 2 else 'narrow'}&fields=")
     alone = rtot.run(b"echo alone", "&fields=start,complete&times=unix")
     fields = "&wait=60&fields=start,complete,code&times=unix"
     narrow = rtot.json(f"/jobs?group=narrow{fields}")["jobs"]

@@ -193,7 +193,7 @@ def test_a_full_disk(start: Start, small_disk: Path) -> None:
         rtot = start(f"--state={small_disk}/state")
         before = rtot.run(b"echo before")
         running = rtot.submit(
-            b"echo on; until [ -e $0.go ]; do sleep 0.05; done; head -c 100000 /dev/zero; exit 4"
+            b"echo on; until [ -e $0.go ]; do sleep 0.05; done; head -c 1000000 /dev/zero; exit 4"
         )
         until(lambda: rtot.curl(f"/jobs/{running}/out") == b"on\n", "the job")
         name = rtot.json(f"/jobs/{running}?fields=filename")["jobs"][0]["filename"]
@@ -218,8 +218,8 @@ def test_a_full_disk(start: Start, small_disk: Path) -> None:
         fields = "fields=out_bytes,out_dropped,code"
         done = rtot.json(f"/jobs/{running}?wait=20&{fields}")["jobs"][0]
         assert done["code"] == 4
-        assert done["out_bytes"] + done["out_dropped"] == 100_003
-        assert done["out_dropped"] > 90_000
+        assert done["out_bytes"] + done["out_dropped"] == 1_000_003
+        assert done["out_dropped"] > 500_000
         assert status("-X", "DELETE", f"/jobs/{before['id']}") == b"507"
         (small_disk / "filler").unlink()
         until(lambda: "the state is kept again" in rtot.log, "room")
