@@ -463,7 +463,12 @@ class JobTable:
         What was refused was not accepted: whoever asked for it is to be told so.
         """
         trouble = self._unkept.why
-        refused = self._unkept.keep(self.last_id, self.changes.last, self.queue.paused, now)
+        try:
+            refused = self._unkept.keep(self.last_id, self.changes.last, self.queue.paused, now)
+        except Exception as bug:
+            # Ours. What it has left out must not be told either.
+            self.note_bug(bug)
+            refused = self._unkept.refuse("internal server error", now)
         for job in self._unkept.kept():
             job.output.drop_files()
             self._archive(job, now)

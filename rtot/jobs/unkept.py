@@ -152,7 +152,7 @@ class Unkept:
         try:
             store.keep(Turn(self._new, changed, ended, deleted, last_id, last_change, paused))
         except StorageError as failure:
-            return self._refuse(str(failure), now)
+            return self.refuse(str(failure), now)
         self._new.clear()
         self._changed.clear()
         self._deleted.clear()
@@ -169,7 +169,8 @@ class Unkept:
         self._ended, self._buried = {}, []
         return ended
 
-    def _refuse(self, why: str, now: Now) -> Refused:
+    def refuse(self, why: str, now: Now) -> Refused:
+        """Keep nothing of what was noted, for now; what is refused for good."""
         self.why = why
         self._retry_at = now.monotonic + _RETRY
         refused = [self._changed.pop(job_id) for job_id in self._new]

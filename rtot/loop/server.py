@@ -199,12 +199,16 @@ class Server:
         return self._jobs.take_job(now)
 
     def _act(self, now: Now) -> None:
-        if self._jobs.closing and self._status is None:
-            self._log.info(now, "ending", request="DELETE /")
-            self._end(1, now)
-        self._children.begin_turn()
-        while commands := self._jobs.take_commands():
-            self._children.carry_out(commands, now)
+        try:
+            if self._jobs.closing and self._status is None:
+                self._log.info(now, "ending", request="DELETE /")
+                self._end(1, now)
+            self._children.begin_turn()
+            while commands := self._jobs.take_commands():
+                self._children.carry_out(commands, now)
+        except Exception as failure:
+            # What has happened before is to be kept.
+            self._log.bug(failure, now)
 
     def _keep(self, now: Now) -> None:
         """Make changes durable before they are reported, if jobs are to outlive the server."""

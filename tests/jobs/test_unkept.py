@@ -3,6 +3,8 @@
 import pytest
 
 from rtot.config import Settings
+from rtot.jobs.archive import Turn
+from rtot.jobs.commands import ReportBug
 from rtot.jobs.job import Job, State
 from rtot.jobs.output import Stream
 from rtot.jobs.table import JobTable
@@ -139,6 +141,24 @@ def test_a_job_is_not_started_if_that_cannot_be_kept(table: Table) -> None:
     assert table.jobs.take_job(at(3)) is job
     assert table.jobs.keep(at(3)) is None
     assert job.state is State.STARTING
+
+
+def test_after_a_bug_nothing_is_told_or_started_either(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep(turn: Turn) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PaperStore, "keep", staticmethod(keep))
+    job = table.jobs.submit(SCRIPT, at(0))
+    assert table.jobs.take_job(at(0)) is job
+    refused = table.jobs.keep(at(0))
+    assert refused is not None
+    assert (refused.why, refused.jobs) == ("internal server error", [job])
+    assert job.state is State.COMPLETE
+    assert table.jobs.get(job.id) is None
+    bugs = [c.failure for c in table.jobs.take_commands() if isinstance(c, ReportBug)]
+    assert [type(bug) for bug in bugs] == [ZeroDivisionError]
 
 
 def test_room_is_looked_for_even_if_nothing_waits_for_it(table: Table) -> None:
