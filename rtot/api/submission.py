@@ -37,7 +37,7 @@ from rtot.http.messages import Headers, Request, Response
 from rtot.http.query import BadParameterError, Parameter, Query
 from rtot.jobs.blocked import UnknownJobError
 from rtot.jobs.hints import of_script
-from rtot.jobs.job import PLAIN, Job, Key, Options
+from rtot.jobs.job import PLAIN, Job, Key, Options, asked_for
 from rtot.jobs.keys import KeyConflictError
 from rtot.jobs.leases import Lease
 from rtot.jobs.output import Stream
@@ -190,15 +190,11 @@ def _checked(body: bytes) -> bytes:
 
 
 def _fingerprint(script: bytes, options: Options) -> bytes:
-    """A digest of what was asked for, which every version of rtot computes alike.
-
-    Only what differs from PLAIN is in it, so that options that are added later change nothing.
-    """
+    """A digest of what was asked for, which every version of rtot computes alike."""
     digest = sha256(script)
-    for name, value, plain in zip(Options._fields, options, PLAIN, strict=True):
-        if value != plain:
-            plainly = tuple(map(tuple, options.after)) if name == "after" else value
-            digest.update(f"\0{name}={plainly!r}".encode("utf-8", "surrogateescape"))
+    for name, value in asked_for(options).items():
+        plainly = tuple(map(tuple, value)) if name == "after" else value
+        digest.update(f"\0{name}={plainly!r}".encode("utf-8", "surrogateescape"))
     return bytes(digest.digest()[:16])
 
 

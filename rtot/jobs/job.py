@@ -9,7 +9,7 @@ writes is still collected.
 from collections.abc import Mapping
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rtot.jobs.output import NOTHING_DROPPED, Output, Stream
 from rtot.jobs.stop import Stop
@@ -137,6 +137,12 @@ class Options(NamedTuple):
 
 
 PLAIN = Options()
+
+
+def asked_for(options: Options) -> dict[str, Any]:
+    """What differs from PLAIN, in the order of the fields, so that later ones change nothing."""
+    pairs = zip(Options._fields, options, PLAIN, strict=True)
+    return {name: value for name, value, plain in pairs if value != plain}
 
 
 class Usage(NamedTuple):

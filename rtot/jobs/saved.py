@@ -11,7 +11,18 @@ from signal import Signals
 from typing import Any, NamedTuple
 
 from rtot.clock import Now
-from rtot.jobs.job import PLAIN, Blocked, Job, Key, Options, Prerequisite, Reason, State, Usage
+from rtot.jobs.job import (
+    PLAIN,
+    Blocked,
+    Job,
+    Key,
+    Options,
+    Prerequisite,
+    Reason,
+    State,
+    Usage,
+    asked_for,
+)
 from rtot.jobs.output import Kept, Output, Small
 from rtot.jobs.stop import CommandOutcome, Stop
 from rtot.storage import Storage
@@ -107,11 +118,7 @@ def original(value: Text) -> str:
 def submitted(job: Job) -> Submitted:
     """What was decided at the job's submission."""
     options = job.options
-    chosen = {
-        name: value
-        for name, value, plain in zip(Options._fields, options, PLAIN, strict=True)
-        if value != plain
-    }
+    chosen = asked_for(options)
     key = job.key
     return Submitted(
         job.id,
