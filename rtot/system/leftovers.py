@@ -91,10 +91,7 @@ def take_leftovers(parent: str, ours: str | None = None) -> list[Leftover]:
 
 
 def kill_jobs(server_id: str, job_ids: Iterable[int]) -> dict[int, dict[int, str]]:
-    """KILL what runs of these jobs of a server that is dead: by job, pids and commands.
-
-    They are found by their mark, by the session of one that is marked, and by descent.
-    """
+    """KILL what runs of these jobs of a server that is dead: by job, pids and commands."""
     killed: dict[int, dict[int, str]] = {}
     pending = set(job_ids)
     for _ in range(_ROUNDS):
@@ -102,11 +99,7 @@ def kill_jobs(server_id: str, job_ids: Iterable[int]) -> dict[int, dict[int, str
             break
         census = Census(server_id)
         for job_id in sorted(pending):
-            # Such a job may have started this very server, which is spared.
-            marked = census.jobs.get(str(job_id), ())
-            kin = [p for m in marked for p in census.sessions.get(m.session, ())]
-            tree = census.tree((*marked, *kin), spared={os.getpid()}).values()
-            found = [p for p in tree if not p.zombie]
+            found = census.left_of(job_id)
             if not found:
                 pending.discard(job_id)
             for process in found:

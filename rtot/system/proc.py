@@ -54,6 +54,18 @@ class Census:
             if process.server == server_id:
                 self.jobs.setdefault(process.job, []).append(process)
 
+    def left_of(self, job_id: int, *leaders: Process) -> list[Process]:
+        """What is alive of a job whose server is dead.
+
+        It is found by its mark, by the session of one that is marked or a leader, and by descent.
+        The number of a session alone tells nothing: that may be somebody else's by now.
+        """
+        roots = (*leaders, *self.jobs.get(str(job_id), ()))
+        kin = [p for root in roots for p in self.sessions.get(root.session, ())]
+        # Such a job may have started this very server.
+        found = self.tree((*roots, *kin), spared={os.getpid()})
+        return [process for process in found.values() if not process.zombie]
+
     def tree(self, roots: Iterable[Process], spared: Container[int] = ()) -> dict[int, Process]:
         """These and all that descends from them, by pid, without the `spared` and theirs."""
         found = {process.pid: process for process in roots if process.pid not in spared}

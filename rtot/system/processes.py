@@ -308,20 +308,11 @@ class Processes:
         return {p.pid: p.command for p in found.values() if not p.zombie}
 
     def _find_adopted(self, job_id: int, census: Census) -> dict[int, str]:
-        """What is left of a job whose server was killed, whatever the scope.
-
-        A session is the job's if it has the job's leader, or one with the job's mark. Its number
-        alone tells nothing: that may be somebody else's by now.
-        """
+        """What is left of a job whose server was killed, whatever the scope."""
         pid, started = self._adopted[job_id]
         leader = census.everyone.get(pid)
-        roots = list(census.jobs.get(str(job_id), ()))
-        if leader is not None and leader.started == started:
-            roots.append(leader)
-        kin = [p for root in roots for p in census.sessions.get(root.session, ())]
-        # Such a job may have started this very server.
-        found = census.tree((*roots, *kin), spared={os.getpid()}).values()
-        return {p.pid: p.command for p in found if not p.zombie}
+        leaders = (leader,) if leader is not None and leader.started == started else ()
+        return {p.pid: p.command for p in census.left_of(job_id, *leaders)}
 
     def examine(self, examination: Examination, target: Target, now: float) -> None:
         """Fill in what is alive of the target. All who ask within a second share one walk."""
