@@ -57,7 +57,6 @@ _SELECT = f"SELECT {_COLUMNS} FROM jobs"
 _COMPLETE = f"life = {Life.COMPLETE:d}"
 _UNFINISHED = f"life < {Life.COMPLETE:d}"
 _FILES_BEGIN = len(Submitted._fields)
-_CREATED = Submitted._fields.index("created")
 
 
 class Database:
@@ -120,9 +119,8 @@ class Database:
         if self._clean and not self._removed:
             with contextlib.suppress(sqlite3.Error):
                 # All that happened is on the disk: the machine may be rebooted now.
-                self._begin(synchronous=True)
+                self._sync_commits(always=True)
                 self._run("UPDATE server SET complete = ?, sure = 1", (self._count,))
-                self._run("COMMIT")
         self._database.close()
 
     def recover(self, now: Now) -> Recovered:
@@ -135,41 +133,28 @@ class Database:
         boot, sure, last_id, self._reserved_id, self._reserved_change, *rest = row
         paused, setback, deletions_from, self._count = rest
         rebooted = boot != self._boot
-        (newest,) = self._run("SELECT max(id) FROM jobs").fetchone()
-        given = max(last_id, -1 if newest is None else newest)
+        newest = self._run("SELECT id, created FROM jobs ORDER BY id DESC LIMIT 1").fetchone()
+        newest_id, self._newest_time = newest or (-1, 0)
+        given = max(last_id, newest_id)
         if rebooted and not sure:
             given = max(given, self._reserved_id)
         self._paused, self._setback = bool(paused), setback
-        self._begin(synchronous=True)
-        # Before any is given, even if nothing can be kept for long.
         change = max(self._reserved_change, now.wall // 1000)
-        self._reserved_id, self._reserved_change = given + _IDS, change + _CHANGES
         if deletions_from < 0:
             # It is new: of what came before it knows nothing.
             deletions_from = change
-            self._run("UPDATE server SET deletions_from = ?", (change,))
-        life = (self._boot, self._full, given, self._reserved_id, self._reserved_change)
-        columns = ("boot", "sure", "last_id", "reserved_id", "reserved_change")
-        self._run(f"UPDATE server SET complete = -1, {' = ?, '.join(columns)} = ?", life)
-        # Nobody who held an output is known any more.
-        for held in self._run(f"{_SELECT} WHERE {_UNFINISHED} AND life = {Life.HELD:d}").fetchall():
-            self._label(self._restore(held))
-            self._run(f"UPDATE jobs SET life = {Life.COMPLETE:d} WHERE id = ?", (held[0],))
-            self._count += self._count >= 0
-        self._run("COMMIT")
-        self._settle()
+        # Before any is given, even if nothing can be kept for long.
+        self._reserved_id, self._reserved_change = given + _IDS, change + _CHANGES
+        self._begin_life(given, deletions_from)
         self._unseen = self._storage.names()
         if self._count < 0:
             # The server before this one was killed.
             (self._count,) = self._run(f"SELECT count(*) FROM jobs WHERE {_COMPLETE}").fetchone()
         self._clean = True
-        last = self._run(f"{_SELECT} ORDER BY id DESC LIMIT 1").fetchone()
-        self._newest_time = 0 if last is None else max(last[_CREATED], self._newest_time)
         waiting: list[Job] = []
         started: list[Job] = []
         for found in self._run(f"{_SELECT} WHERE {_UNFINISHED} ORDER BY id").fetchall():
             job = self._restore(found, now)
-            self._newest_time = max(self._newest_time, job.create)
             (waiting if found[_FILES_BEGIN] == Life.WAITING else started).append(job)
         deletions = self._run("SELECT number, job FROM deletions ORDER BY number").fetchall()
         self._deletions = len(deletions)
@@ -185,13 +170,28 @@ class Database:
             bool(sure) or not rebooted,
         )
 
-    def _begin(self, *, synchronous: bool) -> None:
-        self._run(f"PRAGMA synchronous = {'FULL' if synchronous or self._full else 'NORMAL'}")
+    def _begin_life(self, given: int, deletions_from: int) -> None:
+        """Have it on the disk that this server goes on, and complete what others held."""
+        self._sync_commits(always=True)
         self._run("BEGIN IMMEDIATE")
+        self._run(
+            "UPDATE server SET complete = -1, boot = ?, sure = ?, last_id = ?, deletions_from = ?,"
+            " reserved_id = ?, reserved_change = ?",
+            (
+                *(self._boot, self._full, given, deletions_from),
+                *(self._reserved_id, self._reserved_change),
+            ),
+        )
+        for held in self._run(f"{_SELECT} WHERE {_UNFINISHED} AND life = {Life.HELD:d}").fetchall():
+            self._label(self._restore(held))
+            self._run(f"UPDATE jobs SET life = {Life.COMPLETE:d} WHERE id = ?", (held[0],))
+            self._count += self._count >= 0
+        self._run("COMMIT")
+        self._sync_commits(always=False)
 
-    def _settle(self) -> None:
-        """Go back to what a commit is to cost."""
-        self._run(f"PRAGMA synchronous = {'FULL' if self._full else 'NORMAL'}")
+    def _sync_commits(self, *, always: bool) -> None:
+        """Have commits wait for the disk: all of them, or those of `full` alone."""
+        self._run(f"PRAGMA synchronous = {'FULL' if always or self._full else 'NORMAL'}")
 
     def __len__(self) -> int:
         return self._count
@@ -210,10 +210,11 @@ class Database:
         reserve = turn.last_id > self._reserved_id or turn.last_change > self._reserved_change
         try:
             if reserve:
-                self._begin(synchronous=True)
-            else:
-                self._run("BEGIN IMMEDIATE")
-            self._write(turn, reserve=reserve)
+                self._sync_commits(always=True)
+            self._run("BEGIN IMMEDIATE")
+            if reserve:
+                self._run("UPDATE server SET reserved_id = ?, reserved_change = ?", _ahead(turn))
+            self._write(turn)
             self._run("COMMIT")
         except Exception as failure:
             # Whatever it is, nothing of this turn is kept.
@@ -222,47 +223,37 @@ class Database:
             raise StorageError(str(failure)) from failure
         self._clean = True
         if reserve:
-            self._settle()
-        self._committed(turn, reserve=reserve)
+            self._reserved_id, self._reserved_change = _ahead(turn)
+            self._sync_commits(always=False)
+        self._committed(turn)
 
     def _roll_back(self) -> None:
         try:
             if self._database.in_transaction:
                 self._run("ROLLBACK")
-            self._settle()
+            self._sync_commits(always=False)
         except sqlite3.Error:
             # The failure that led here is the one to be told.
             return
 
-    def _write(self, turn: Turn, *, reserve: bool) -> None:
+    def _write(self, turn: Turn) -> None:
         for job in turn.changed:
-            script = turn.new.get(job.id)
-            if script is not None:
-                if job.create < self._newest_time:
-                    self._run("UPDATE server SET setback = ?", (job.id,))
-                inside = script if len(script) < _SMALL_SCRIPT else None
-                self._run(_INSERT, (*submitted(job), *progress(job), inside))
-                if inside is None:
-                    self._run("INSERT INTO scripts VALUES (?, ?)", (job.id, script))
-                continue
+            script, small = turn.new.get(job.id), turn.ended.get(job.id)
             values = progress(job)
-            small = turn.ended.get(job.id)
             if small is not None and values.files:
                 values = values._replace(files=_files(values.files, small))
-            self._run(_UPDATE, (*values, job.id))
-        for job_id, small in turn.ended.items():
-            if any(small):
-                columns = (job_id, *small)
-                self._run("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?)", columns)
-        for job in turn.changed:
-            if job.id in turn.ended:
+            if script is None:
+                self._run(_UPDATE, (*values, job.id))
+            else:
+                self._insert(job, values, script)
+            if small is not None:
                 self._label(job)
+                if any(small):
+                    columns = (job.id, *small)
+                    self._run("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?)", columns)
         for number, job_id in turn.deleted:
             self._delete(number, job_id)
-        if reserve:
-            reserved = (turn.last_id + _IDS, turn.last_change + _CHANGES)
-            self._run("UPDATE server SET reserved_id = ?, reserved_change = ?", reserved)
-        if turn.deleted or turn.paused != self._paused or reserve or not turn.changed:
+        if turn.deleted or turn.paused != self._paused or not turn.changed:
             # A deleted job's id is not to be given again. Without this nothing might be written
             # by a turn that is to find out whether there is room again.
             self._run("UPDATE server SET last_id = ?, paused = ?", (turn.last_id, turn.paused))
@@ -270,6 +261,14 @@ class Database:
             for _ in range(_PAGES):
                 # Python's module takes one step of it, which is one page, whatever the number.
                 self._run("PRAGMA incremental_vacuum(1)")
+
+    def _insert(self, job: Job, values: Progress, script: bytes) -> None:
+        if job.create < self._newest_time:
+            self._run("UPDATE server SET setback = ?", (job.id,))
+        inside = script if len(script) < _SMALL_SCRIPT else None
+        self._run(_INSERT, (*submitted(job), *values, inside))
+        if inside is None:
+            self._run("INSERT INTO scripts VALUES (?, ?)", (job.id, script))
 
     def _label(self, job: Job) -> None:
         for label in set(job.options.labels):
@@ -294,11 +293,8 @@ class Database:
             self._run("UPDATE server SET deletions_from = ?", (last,))
             self._deletions = MOST_DELETIONS
 
-    def _committed(self, turn: Turn, *, reserve: bool) -> None:
+    def _committed(self, turn: Turn) -> None:
         self._paused = turn.paused
-        if reserve:
-            self._reserved_id = turn.last_id + _IDS
-            self._reserved_change = turn.last_change + _CHANGES
         for job in turn.changed:
             if job.id in turn.new:
                 if job.create < self._newest_time:
@@ -315,10 +311,11 @@ class Database:
     def _see(self, name: str) -> None:
         """Remove the file if it is no job's: the server was killed before it could."""
         number, _, suffix = name.partition(".")
-        bit = _BITS.get(suffix, 0)
+        bit = _BITS.get(suffix)
+        if bit is None or not is_number(number):
+            return
         rows = self._read("SELECT files, life FROM jobs WHERE id = ?", (number,))
-        used = rows and (rows[0][0] & bit or rows[0][1] < Life.HELD)
-        if bit and is_number(number) and not used:
+        if not rows or not (rows[0][0] & bit or rows[0][1] < Life.HELD):
             self._storage.remove(name)
 
     def add(self, job: Job, now: float) -> None:
@@ -340,13 +337,12 @@ class Database:
         return self._restore(rows[0]) if rows else None
 
     def _read(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        try:
-            return self._run(statement, values).fetchall()
-        except OverflowError:
-            # A number that no id can be.
-            return []
-        except sqlite3.Error as failure:
-            raise StorageError(str(failure)) from failure
+        with _reading():
+            try:
+                return self._run(statement, values).fetchall()
+            except OverflowError:
+                # A number that no id can be.
+                return []
 
     def _restore(self, row: tuple[Any, ...], now: Now | None = None) -> Job:
         about = Submitted(*row[:_FILES_BEGIN])
@@ -379,28 +375,26 @@ class Database:
         self, selection: Selection, first: int, limit: int, look: int, *, down: bool = False
     ) -> Page:
         found: list[Job] = []
-        selection = _storable(selection)
         # Each may lie on a page of its own.
         look = min(look, _LOOK)
-        rows = self._walk(selection, first, limit, look, down=down)
-        try:
-            for job_id, matches in rows:
+        with (
+            _reading(),
+            contextlib.closing(
+                self._walk(_storable(selection), first, limit, look, down=down)
+            ) as rows,
+        ):
+            for matches, *row in rows:
                 if len(found) == limit or not look:
-                    return Page(found, job_id)
+                    return Page(found, row[0])
                 look -= 1
-                job = self.get(job_id) if matches else None
-                if job is not None:
-                    found.append(job)
-        except sqlite3.Error as failure:
-            raise StorageError(str(failure)) from failure
-        finally:
-            rows.close()
+                if matches and row[0] not in self._removed:
+                    found.append(self._restore(tuple(row)))
         return Page(found, None)
 
     def _walk(
         self, selection: Selection, first: int, limit: int, look: int, *, down: bool
     ) -> sqlite3.Cursor:
-        """Ids along the index that selects most, and whether what else was selected is met."""
+        """Along the index that selects most: whether what else was selected is met, and the job."""
         criteria = list(_criteria(selection))
         (chosen, value), rest = criteria[0], criteria[1:]
         low, high = (0, first) if down else (first, 1 << 62)
@@ -413,14 +407,11 @@ class Database:
         most = look + 1 if rest else min(limit, look) + 1
         order = "DESC" if down else "ASC"
         statement = (
-            f"SELECT {name}, {met} FROM {table} WHERE {chosen} AND {_COMPLETE}"
+            f"SELECT {met}, {_COLUMNS} FROM {table} WHERE {chosen} AND {_COMPLETE}"
             f" AND {name} BETWEEN ? AND ? ORDER BY {name} {order} LIMIT ?"
         )
         values = (*(v for _, v in rest if v is not None), *(() if value is None else (value,)))
-        try:
-            return self._run(statement, (*values, low, high, most))
-        except sqlite3.Error as failure:
-            raise StorageError(str(failure)) from failure
+        return self._run(statement, (*values, low, high, most))
 
     def _span(self, selection: Selection, low: int, high: int) -> tuple[int, int]:
         """Between which ids the jobs of that time are; more if the clock was set back."""
@@ -491,6 +482,19 @@ class Database:
         if self._oldest is not None and self._oldest[0] == job.id:
             self._oldest = None
         self._count -= 1
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as failure:
+        raise StorageError(str(failure)) from failure
+
+
+def _ahead(turn: Turn) -> tuple[int, int]:
+    """Up to which id and change some are reserved."""
+    return turn.last_id + _IDS, turn.last_change + _CHANGES
 
 
 def _files(files: int, small: Small) -> int:
