@@ -18,7 +18,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
-from rtot.storage import File, Storage, StorageError
+from rtot.jobs.sequence import SMALL, End, LazySequence, Sequence
+from rtot.storage import File, Storage
 
 
 class Stream(IntEnum):
@@ -43,7 +44,6 @@ class UnreadableError(Exception):
 NOTHING_DROPPED = (0, 0)
 
 _RECORD = struct.Struct("<qqq")
-_ENDING = struct.Struct("<qq")
 # Pieces of one stream that arrive within this many nanoseconds of the first share a record, so
 # that a job that writes byte by byte does not cost a record of 24 bytes for each.
 _TOGETHER = 1_000_000
@@ -53,8 +53,6 @@ _MOST_TOGETHER = 64 * 1024
 
 # Bits of `Kept.files`, with the ends of the names of files.
 FILES = {1: "out", 2: "err", 4: "arrivals"}
-# Streams below this are kept without a file. It is less than what is sent as a span of a file.
-SMALL = 32 * 1024
 
 
 class Small(NamedTuple):
@@ -86,198 +84,6 @@ class Kept(NamedTuple):
 
 _NOTHING = Kept()
 _NOTHING_SMALL = Small(b"", b"", b"", None, None)
-
-
-class _Sequence:
-    """One append-only sequence of bytes: a file, and behind it the newest bytes in memory."""
-
-    __slots__ = ("_file", "_stored", "_tail", "sealed")
-
-    def __init__(self) -> None:
-        self._file: File | None = None
-        self.sealed = False
-        """Whether its file takes nothing more."""
-        self._stored = 0
-        self._tail: bytearray | bytes = bytearray()
-
-    @property
-    def size(self) -> int:
-        return self._stored + len(self._tail)
-
-    def append(self, data: bytes, memory: int, create: Callable[[], File]) -> int:
-        """Keep `data`, or as much of it as there is room for; return how much that was."""
-        kept = 0
-        if len(self._tail) + len(data) > memory and (file := self._flush(create)):
-            # Large data goes straight to the file.
-            kept = file.append(data)
-            self._stored += kept
-            if kept == len(data):
-                return kept
-        more = data[kept : kept + memory - len(self._tail)]
-        self._tail += more
-        return kept + len(more)
-
-    def append_whole(self, data: bytes, memory: int, create: Callable[[], File]) -> bool:
-        """Keep all of `data`, or none of it if there is no room; return whether it was kept."""
-        if len(self._tail) + len(data) > memory and not self._flush(create):
-            return False
-        self._tail += data
-        return True
-
-    def _flush(self, create: Callable[[], File]) -> File | None:
-        """Move the memory into the file; None if not all of it could be moved."""
-        if self._file is None:
-            try:
-                self._file = create()
-            except StorageError:
-                return None
-        if self._tail:
-            moved = self._file.append(bytes(self._tail))
-            self._stored += moved
-            self._tail = self._tail[moved:]
-        return None if self._tail else self._file
-
-    def read(self, offset: int, limit: int) -> bytes:
-        """Some bytes from `offset` on, at most `limit`; empty at the end."""
-        if offset < self._stored and self._file is not None:
-            return self._file.read(offset, min(limit, self._stored - offset))
-        start = offset - self._stored
-        return bytes(self._tail[start : start + limit])
-
-    def stored(self, offset: int) -> tuple[File, int] | None:
-        """The file and how much of it can be sent as it is from `offset` on."""
-        if self._file is None or offset >= self._stored:
-            return None
-        return self._file, self._stored - offset
-
-    @property
-    def has_file(self) -> bool:
-        return self._file is not None
-
-    @classmethod
-    def of_file(cls, file: File, size: int) -> "_Sequence":
-        """What is in a file that was sealed."""
-        sequence = cls()
-        sequence._file, sequence._stored = file, size
-        sequence.sealed = True
-        return sequence
-
-    def flush(self, create: Callable[[], File]) -> None:
-        """Move as much into the file as there is room for."""
-        if self._tail:
-            self._flush(create)
-
-    def store(self, create: Callable[[], File]) -> bytes:
-        """Move all into the file; return the end that there was no room for, which is dropped."""
-        if not self._tail or self._flush(create):
-            return b""
-        lost = bytes(self._tail)
-        self._tail = bytearray()
-        return lost
-
-    def keep(self) -> bytes | None:
-        """All of it if it is small, None if it is to stay in its file, where it is all stored."""
-        if self._file is not None and self.size >= SMALL:
-            return None
-        data = self.read(0, self._stored)
-        if len(data) < self._stored:
-            # It cannot be read, now.
-            return None
-        return data + bytes(self._tail)
-
-    def drop_file(self) -> None:
-        """What `keep` returned is kept elsewhere: hold that, and no file."""
-        if self._file is not None and (data := self.keep()) is not None:
-            self._tail = data
-            self._stored = 0
-            self._file.remove()
-            self._file = None
-
-    def seal(self) -> None:
-        if self._file is not None:
-            # With a file no memory is needed any more.
-            if self._tail:
-                moved = self._file.append(bytes(self._tail))
-                self._stored += moved
-                self._tail = self._tail[moved:]
-            self._file.seal()
-            self.sealed = True
-        self._tail = bytes(self._tail)
-
-    def remove(self) -> None:
-        self._tail = b""
-        if self._file is not None:
-            self._file.remove()
-            self._file = None
-
-
-class _Lazy(_Sequence):
-    """One that is kept elsewhere, and loaded when it is read."""
-
-    __slots__ = ("_load", "_size")
-
-    def __init__(self, size: int, load: Callable[[], bytes]) -> None:
-        super().__init__()
-        self._size = size
-        self._load: Callable[[], bytes] | None = load
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def read(self, offset: int, limit: int) -> bytes:
-        if self._load is not None:
-            self._tail = self._load()
-            self._load = None
-        return super().read(offset, limit)
-
-
-class _End:
-    """The last bytes of a stream from the first one on that was dropped."""
-
-    __slots__ = ("_data", "_most", "count", "start")
-
-    def __init__(self, start: int, most: int) -> None:
-        self.start = start
-        self.count = 0
-        """How many bytes there were."""
-        self._data = bytearray()
-        self._most = most
-
-    @property
-    def first(self) -> int:
-        """Where what is kept of them begins."""
-        return self.start + self.count - min(len(self._data), self._most)
-
-    def append(self, data: bytes) -> None:
-        self.count += len(data)
-        self._data += data[-self._most :] if self._most else b""
-        if len(self._data) > 2 * self._most:
-            # Now and then, as it moves all of them.
-            del self._data[: -self._most]
-
-    def read(self, at: int, limit: int) -> bytes:
-        begin = len(self._data) - (self.start + self.count - at)
-        return bytes(self._data[begin : begin + limit])
-
-    @property
-    def tail(self) -> bytes:
-        """The last of them."""
-        return bytes(self._data)
-
-    def keep(self) -> bytes:
-        """What `restore` makes the same of."""
-        return _ENDING.pack(self.start, self.count) + bytes(self._data[-self._most :])
-
-    @classmethod
-    def restore(cls, kept: bytes) -> "_End":
-        """One that `keep` was called of."""
-        start, count = _ENDING.unpack_from(kept)
-        data = kept[_ENDING.size :]
-        end = cls(start, len(data))
-        end._data += data
-        end.count = count
-        return end
 
 
 class Output:
@@ -312,15 +118,15 @@ class Output:
         Of a stream of which bytes are dropped the last `keep_end` are kept, too, in memory.
         """
         self._keep_end = keep_end
-        self._ends: dict[Stream, _End] | None = None
+        self._ends: dict[Stream, End] | None = None
         self._storage = storage
         self._name = name
         self._limit = limit
         self._memory = memory
         # Made when needed: most jobs leave one of the three empty, and many leave all.
-        self._out: _Sequence | None = None
-        self._err: _Sequence | None = None
-        self._arrivals: _Sequence | None = None
+        self._out: Sequence | None = None
+        self._err: Sequence | None = None
+        self._arrivals: Sequence | None = None
         # The newest record may still grow, and is written when the next one begins.
         self._newest_stream: Stream | None = None
         self._newest_wall = 0
@@ -359,7 +165,7 @@ class Output:
             end.append(data)
         elif kept < len(data):
             self._ends = self._ends or {}
-            end = self._ends[stream] = _End(self.size(stream), self._keep_end)
+            end = self._ends[stream] = End(self.size(stream), self._keep_end)
             end.append(data[kept:])
         if kept < len(data):
             self._drop(stream, len(data) - kept, wall)
@@ -387,7 +193,7 @@ class Output:
     def _cut(self, stream: Stream, lost: bytes) -> None:
         """Those bytes, which were the stream's last, are dropped."""
         later = (self._ends or {}).get(stream)
-        end = _End(self.size(stream), self._keep_end)
+        end = End(self.size(stream), self._keep_end)
         if later is not None:
             # What was written since the first byte was dropped is in there, kept or not.
             lost = lost[: max(0, later.start - end.start)]
@@ -399,7 +205,7 @@ class Output:
             end.count = len(lost) + later.count
         self._ends = {**(self._ends or {}), stream: end}
 
-    def _store(self, sequence: _Sequence, stream: Stream) -> bytes:
+    def _store(self, sequence: Sequence, stream: Stream) -> bytes:
         return sequence.store(lambda: self._create(stream.name))
 
     def keep(self, wall: int) -> Small:
@@ -410,7 +216,7 @@ class Output:
         if self._newest_stream is not None and not restored:
             # It does not grow any more.
             ended = _RECORD.pack(self._newest_wall, self.out_size, self.err_size)
-            self._arrivals = self._arrivals or _Sequence()
+            self._arrivals = self._arrivals or Sequence()
             if self._arrivals.append_whole(ended, self._memory, lambda: self._create("arrivals")):
                 self._newest_stream = None
         if self.kept.files or max(self.out_size, self.err_size) >= SMALL:
@@ -470,11 +276,11 @@ class Output:
                 loaded.append(load())
             return (loaded[0][index] if loaded[0] is not None else None) or b""
 
-        def restored(index: int, bit: int, size: int) -> _Sequence | None:
+        def restored(index: int, bit: int, size: int) -> Sequence | None:
             if not kept.files & bit:
-                return _Lazy(size, lambda: small(index)) if size else None
+                return LazySequence(size, lambda: small(index)) if size else None
             found = storage.open(f"{name}.{FILES[bit]}")
-            return None if found is None else _Sequence.of_file(*found)
+            return None if found is None else Sequence.of_file(*found)
 
         output._out, output._err, output._arrivals = (
             restored(index, bit, size)
@@ -485,7 +291,7 @@ class Output:
                 output._drop(stream, size - output.size(stream), kept.newest)
         if kept.out_dropped or kept.err_dropped:
             ends = {stream: small(3 + index) for index, stream in enumerate(Stream)}
-            output._ends = {stream: _End.restore(end) for stream, end in ends.items() if end}
+            output._ends = {stream: End.restore(end) for stream, end in ends.items() if end}
         return output
 
     def recover(self, wall: int) -> None:
@@ -581,7 +387,7 @@ class Output:
             return
         if total > self._newest_start:
             ended = _RECORD.pack(self._newest_wall, self.out_size, self.err_size)
-            self._arrivals = self._arrivals or _Sequence()
+            self._arrivals = self._arrivals or Sequence()
             if not self._arrivals.append_whole(
                 ended, self._memory, lambda: self._create("arrivals")
             ):
@@ -604,11 +410,11 @@ class Output:
                 sequence.remove()
         self._ends = None
 
-    def _sequence(self, stream: Stream) -> _Sequence:
+    def _sequence(self, stream: Stream) -> Sequence:
         if stream is Stream.OUT:
-            self._out = self._out or _Sequence()
+            self._out = self._out or Sequence()
             return self._out
-        self._err = self._err or _Sequence()
+        self._err = self._err or Sequence()
         return self._err
 
     def _create(self, suffix: str) -> File:

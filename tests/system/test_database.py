@@ -25,8 +25,9 @@ from rtot.jobs.blocked import UnknownJobError
 from rtot.jobs.changes import MOST_DELETIONS
 from rtot.jobs.job import Job, Key, Options, Prerequisite, Reason, State
 from rtot.jobs.keys import KeyConflictError
-from rtot.jobs.output import SMALL, Stream
+from rtot.jobs.output import Stream
 from rtot.jobs.selection import Selection
+from rtot.jobs.sequence import SMALL
 from rtot.jobs.table import JobTable
 from rtot.storage import StorageError
 from rtot.system import database as module
