@@ -30,18 +30,9 @@ from rtot.loop.run import Descriptor, Run
 from rtot.loop.stop_commands import Ended, LeftoverJob, StopCommands
 from rtot.system.leftovers import Leftover
 from rtot.system.log import Log
+from rtot.system.pipes import READ, close_pipes, read_pipe, write_pipe
 from rtot.system.proc import read_start
-from rtot.system.processes import (
-    READ,
-    Exit,
-    NotStartedError,
-    Processes,
-    Target,
-    TryLaterError,
-    close_pipes,
-    read_pipe,
-    write_pipe,
-)
+from rtot.system.processes import Exit, NotStartedError, Processes, Target, TryLaterError
 from rtot.text import original_bytes
 
 # Most jobs end sooner than this after their start, and their output is read at their end: to

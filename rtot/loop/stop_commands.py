@@ -16,15 +16,8 @@ from rtot.clock import Now
 from rtot.deadlines import Deadlines
 from rtot.jobs.stop import RunStopCommand, Stop
 from rtot.system.leftovers import Leftover
-from rtot.system.processes import (
-    Exit,
-    NotStartedError,
-    Processes,
-    TryLaterError,
-    close_pipes,
-    kill_session,
-    read_pipe,
-)
+from rtot.system.pipes import close_pipes, read_pipe
+from rtot.system.processes import Exit, NotStartedError, Processes, TryLaterError, kill_session
 from rtot.text import decode, format_status
 
 # Seconds from the start to the end.

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from rtot.jobs.examination import Examination, ProcessStatus
 from rtot.jobs.stop import Scope
+from rtot.system.pipes import Pipe, close_pipes
 from rtot.system.proc import (
     JOB,
     SERVER,
@@ -32,7 +33,6 @@ from rtot.system.proc import (
 )
 from rtot.text import decode, reason
 
-READ = 64 * 1024
 # How often to look again for processes forked while their parents were signalled.
 _ROUNDS = 5
 _EXAMINED = 1.0
@@ -55,29 +55,6 @@ class TryLaterError(Exception):
 
 
 _PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-
-
-class Pipe(NamedTuple):
-    """A pipe between a process, where it is descriptor `number`, and the server."""
-
-    number: int
-    ours: int
-    theirs: int
-
-    @classmethod
-    def open(cls, number: int) -> "Pipe":
-        """Raises OSError."""
-        read, write = os.pipe2(os.O_CLOEXEC)
-        ours, theirs = (write, read) if number == 0 else (read, write)
-        os.set_blocking(ours, False)
-        return cls(number, ours, theirs)
-
-
-def close_pipes(pipes: Sequence[Pipe]) -> None:
-    """Close both ends of them."""
-    for pipe in pipes:
-        os.close(pipe.ours)
-        os.close(pipe.theirs)
 
 
 class Exit(NamedTuple):
@@ -373,26 +350,6 @@ def kill_session(pid: int) -> None:
     """KILL what a child that is not reaped has started in its group."""
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
-
-
-def read_pipe(fd: int) -> bytes | None:
-    """What is in the pipe; empty at its end, None for nothing yet."""
-    try:
-        return os.read(fd, READ)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
-
-
-def write_pipe(fd: int, data: bytearray) -> int | None:
-    """Write what the pipe takes and return how much that was; None if nobody reads it."""
-    try:
-        return os.write(fd, data)
-    except BlockingIOError:
-        return 0
-    except OSError:
-        return None
 
 
 def close_all_on_exec() -> None:

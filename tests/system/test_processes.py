@@ -10,16 +10,9 @@ import pytest
 
 from rtot.jobs.examination import Examination
 from rtot.jobs.stop import Scope
+from rtot.system.pipes import close_pipes, read_pipe, write_pipe
 from rtot.system.proc import Census, read_status
-from rtot.system.processes import (
-    NotStartedError,
-    Processes,
-    Target,
-    TryLaterError,
-    close_pipes,
-    read_pipe,
-    write_pipe,
-)
+from rtot.system.processes import NotStartedError, Processes, Target, TryLaterError
 from tests.harness import until
 
 TERM = int(signal.SIGTERM)
