@@ -22,7 +22,6 @@ from rtot.loop.reload import Reload
 from rtot.loop.server import Server, read_clock
 from rtot.loop.signals import Signals
 from rtot.loop.vitals import Vitals
-from rtot.storage import StorageError
 from rtot.system import listeners, processes
 from rtot.system.leftovers import Leftover, take_leftovers
 from rtot.system.listeners import Listener, parse_address
@@ -184,11 +183,7 @@ def _serve(
 
 def _restore(state: "State", jobs: JobTable, children: Processes, now: Now) -> None:
     """Go on where the server before this one was. Raises SetupError."""
-    try:
-        lost = state.restore(jobs, now)
-    except StorageError as failure:
-        raise SetupError(str(failure)) from failure
-    for job in lost:
+    for job in state.restore(jobs, now):
         if job.pid is not None:
             children.adopt(job.id, job.pid, job.pid_started)
 

@@ -161,7 +161,7 @@ class JobTable:
             self._blocked.add(job)
         if self._store is None:
             self._supersede(superseded, job_id, now)
-        else:
+        elif superseded:
             # When it is sure that this one is accepted.
             self._to_supersede.append((superseded, job_id))
         if failed is not None:

@@ -17,7 +17,7 @@ from rtot.deadlines import Deadlines
 from rtot.jobs.stop import RunStopCommand, Stop
 from rtot.system.leftovers import Leftover
 from rtot.system.pipes import close_pipes, read_pipe
-from rtot.system.processes import Exit, NotStartedError, Processes, TryLaterError, kill_session
+from rtot.system.processes import Exit, NotStartedError, Processes, TryLaterError, kill_group
 from rtot.text import decode, format_status
 
 # Seconds from the start to the end.
@@ -147,14 +147,14 @@ class StopCommands:
     def expire(self, now: Now) -> Iterator[Ended]:
         """Kill those whose time is over."""
         for command in self._deadlines.due(now.monotonic):
-            kill_session(command.pid)
+            kill_group(command.pid)
             self._forget(command)
             yield Ended(command, f"not ended after {LIMIT:g} s", self._read(command))
 
     def kill(self) -> None:
         """Kill all that run: the server ends."""
         for command in self._running.values():
-            kill_session(command.pid)
+            kill_group(command.pid)
 
     def exited(self, exit: Exit) -> Ended | None:
         """A child is gone; None if it was none of these."""

@@ -90,6 +90,7 @@ class Processes:
         "_ignored",
         "_leaders",
         "_looks",
+        "_mark",
         "server_id",
     )
 
@@ -105,7 +106,7 @@ class Processes:
             for name, value in environ.items()
             if not name.startswith("RTOT_") and name not in _FOR_THE_SERVER
         }
-        self._environ[SERVER.encode()] = self.server_id.encode()
+        self._mark = {SERVER.encode(): self.server_id.encode()}
         if b"\0LC_CTYPE=" not in initial_environ():
             # Python itself has set it (PEP 538).
             self._environ.pop(b"LC_CTYPE", None)
@@ -163,9 +164,8 @@ class Processes:
         Raises NotStartedError or TryLaterError.
         """
         environ = {**self._environ, **env}
-        if job_id is None:
-            del environ[SERVER.encode()]
-        else:
+        if job_id is not None:
+            environ |= self._mark
             environ[JOB.encode()] = b"%d" % job_id
         # Where a pipe is stdin, its action comes after this one.
         actions = [(os.POSIX_SPAWN_DUP2, self._devnull, 0)]
@@ -346,7 +346,7 @@ class Processes:
         return process is not None and signal_process(process, number)
 
 
-def kill_session(pid: int) -> None:
+def kill_group(pid: int) -> None:
     """KILL what a child that is not reaped has started in its group."""
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)

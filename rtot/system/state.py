@@ -14,7 +14,7 @@ from rtot.clock import Now
 from rtot.config import SetupError
 from rtot.jobs.job import Job
 from rtot.jobs.table import JobTable
-from rtot.storage import File, StorageError
+from rtot.storage import StorageError
 from rtot.system.database import Database
 from rtot.system.files import PrivateDirectory, open_private
 from rtot.system.schema import ForeignError, NewerError
@@ -30,37 +30,26 @@ class StateStorage:
     What runs elsewhere is in the database, so that nothing need be marked.
     """
 
-    __slots__ = ("_outputs", "_spool", "script_path", "store_script")
+    __slots__ = (
+        *("script_path", "store_script", "read_script", "remove_script"),
+        *("create", "open", "names", "remove"),
+    )
 
     def __init__(self, spool: Spool, outputs: PrivateDirectory) -> None:
-        self._spool = spool
-        self._outputs = outputs
         self.script_path = spool.script_path
         self.store_script = spool.store_script
-
-    def read_script(self, job_id: int, limit: int) -> bytes:
-        return self._spool.read_script(job_id, limit)
-
-    def remove_script(self, job_id: int) -> None:
-        self._spool.remove_script(job_id)
+        self.read_script = spool.read_script
+        self.remove_script = spool.remove_script
+        self.create = outputs.create
+        self.open = outputs.open
+        self.names = outputs.names
+        self.remove = outputs.remove
 
     def mark(self, job_id: int, launcher: str) -> None:
         """The database has it."""
 
     def unmark(self, job_id: int) -> None:
         """The database has it."""
-
-    def create(self, name: str) -> File:
-        return self._outputs.create(name)
-
-    def open(self, name: str) -> tuple[File, int] | None:
-        return self._outputs.open(name)
-
-    def names(self) -> list[str]:
-        return self._outputs.names()
-
-    def remove(self, name: str) -> None:
-        self._outputs.remove(name)
 
 
 class State:
@@ -99,12 +88,12 @@ class State:
             raise SetupError(f"cannot use {path}: {error} (see README, State)") from error
 
     def restore(self, jobs: JobTable, now: Now) -> list[Job]:
-        """As JobTable.restore. Raises StorageError."""
+        """As JobTable.restore. Raises SetupError."""
         try:
             return jobs.restore(now)
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except (sqlite3.Error, StorageError, ValueError, TypeError) as error:
             # What is in it makes no sense.
-            raise StorageError(f"cannot use {self._path}: {error} (see README, State)") from error
+            raise SetupError(f"cannot use {self._path}: {error} (see README, State)") from error
 
     def close(self) -> None:
         """The server ends."""
