@@ -11,14 +11,18 @@ Start = Callable[..., Rtot]
 SPREAD = b"""sleep 1000 & echo $!
 setsid sh -c 'echo $$; exec sleep 1000' &
 env -i setsid sh -c 'echo $$; exec sleep 1000' &
-sleep 0.2; echo $$; echo all; wait
+echo $$; wait
 """
 
 
 def spread(rtot: Rtot, job_id: int) -> list[int]:
     """The processes of a job that runs SPREAD."""
-    until(lambda: b"all" in rtot.curl(f"/jobs/{job_id}/out"), "the job")
-    return [int(word) for word in rtot.curl(f"/jobs/{job_id}/out").split()[:-1]]
+
+    def written() -> list[bytes]:
+        return rtot.curl(f"/jobs/{job_id}/out").split()
+
+    until(lambda: len(written()) == 4, "all of the job's processes")
+    return [int(word) for word in written()]
 
 
 def test_what_a_killed_server_leaves_is_ended_by_the_next(start: Start) -> None:

@@ -209,7 +209,7 @@ def test_a_full_disk(start: Start, small_disk: Path) -> None:
 
         # The log of the database may have some room of its own.
         until(lambda: status("/jobs", "-d", "true") == b"507", "a refusal")
-        assert "cannot keep the state" in rtot.log
+        until(lambda: "cannot keep the state" in rtot.log, "the log")
         assert "warning" in rtot.json("/ping")["ping"][0]
         count = len(rtot.json("/jobs?fields=")["jobs"])
         assert status("/jobs", "-d", "echo never > /tmp/never") == b"507"
