@@ -20,11 +20,10 @@ from rtot.api.parameters import (
     UNTIL,
     WAIT,
 )
-from rtot.api.waits import JobsWait, asked_view, asked_wait
+from rtot.api.waits import JobsWait, NextTurn, asked_view, asked_wait
 from rtot.http.messages import Response
 from rtot.http.query import BadParameterError
 from rtot.jobs.job import Job
-from rtot.jobs.leases import Lease
 from rtot.jobs.selection import Selection
 
 # How many complete jobs are deleted in a turn, and how many looked at.
@@ -72,24 +71,18 @@ def delete_jobs(ask: Ask) -> Answer:
     return Deletion(ask, _selection(ask)).answer()
 
 
-class Deletion:
+class Deletion(NextTurn):
     """The deletion of many jobs, some of them in each turn: first those that are not complete."""
 
-    __slots__ = ("_ask", "_at", "_last", "_selection", "deadline", "lease", "topics")
+    __slots__ = ("_ask", "_at", "_last", "_selection")
 
     def __init__(self, ask: Ask, selection: Selection) -> None:
+        super().__init__()
         self._ask = ask
         self._selection = selection
         # Those that come later are not meant.
         self._last = ask.jobs.last_id
         self._at = -1
-        self.topics: tuple[int, ...] = ()
-        # At once, in the next turn.
-        self.deadline = 0.0
-        self.lease: Lease | None = None
-
-    def changed(self, topic: int) -> bool:
-        return False
 
     def answer(self) -> Response | Wait:
         jobs = self._ask.jobs

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from rtot.api.answers import FAILED, Reply, Wait
 from rtot.api.job_json import UNREADABLE, View, render, stand_in
 from rtot.api.streams import JsonBody
+from rtot.api.waits import NextTurn
 from rtot.http.errors import JSON_TYPE
 from rtot.http.messages import Header, Headers, Request, Response
 from rtot.jobs.job import Job
-from rtot.jobs.leases import Lease
 from rtot.jobs.output import UnreadableError
 from rtot.jobs.selection import Selection
 from rtot.jobs.table import JobTable
@@ -73,22 +73,16 @@ class Listing(NamedTuple):
         return Reply(Response(status, headers, JsonBody(pieces)), sources=self.awaited)
 
 
-class Judgement:
+class Judgement(NextTurn):
     """Whether all jobs of a list have succeeded. A look takes one step, and waits for the next."""
 
-    __slots__ = ("_at", "_found", "_listing", "deadline", "lease", "topics")
+    __slots__ = ("_at", "_found", "_listing")
 
     def __init__(self, listing: Listing) -> None:
+        super().__init__(listing.awaited)
         self._listing = listing
         self._at = listing.first
         self._found = bool(listing.awaited)
-        self.topics = listing.awaited
-        # At once, in the next turn.
-        self.deadline = 0.0
-        self.lease: Lease | None = None
-
-    def changed(self, topic: int) -> bool:
-        return False
 
     def answer(self) -> Response | Reply | Wait:
         jobs, selection = self._listing.jobs, self._listing.selection

@@ -48,6 +48,20 @@ class JobsWait:
         return self._answer()
 
 
+class NextTurn:
+    """What is no wait for anything: the `answer` goes on in the next turn, after others."""
+
+    __slots__ = ("deadline", "lease", "topics")
+
+    def __init__(self, topics: tuple[int, ...] = ()) -> None:
+        self.topics = topics
+        self.deadline = 0.0
+        self.lease: Lease | None = None
+
+    def changed(self, topic: int) -> bool:
+        return False
+
+
 class StopWait:
     """Until the stop of a job is over."""
 
