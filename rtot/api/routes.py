@@ -72,8 +72,7 @@ class Body(Enum):
 # What is answered before there is a route, if there will be one.
 UNROUTED = (400, 408, 412, 413, 414, 417, 431, 500, 501, 503, 505)
 # A malformed request, one of another site's page, one that is too slow, one for another server, a
-# body that is too large, a Content-Encoding; a bug,
-# or no memory for the answer.
+# body that is too large, a Content-Encoding; a bug, or no memory for the answer.
 _OF_ALL = (400, 403, 408, 412, 413, 415, 500, 503)
 # A wrong secret, and too many of them.
 _OF_GUARDED = (401, 429)

@@ -137,13 +137,7 @@ def mark_name(job_id: int) -> str:
 
 def read_scripts(directory: int) -> list[int]:
     """The jobs whose scripts are in that directory: those that were not complete."""
-    found = []
-    with contextlib.suppress(OSError):
-        for name in os.listdir(directory):
-            number = name.removeprefix(_SCRIPT)
-            if name != number and is_number(number):
-                found.append(int(number))
-    return found
+    return list(_numbered(directory, _SCRIPT).values())
 
 
 def read_server(directory: int) -> str | None:
@@ -156,10 +150,16 @@ def read_server(directory: int) -> str | None:
 def read_marks(directory: int) -> dict[int, str]:
     """The jobs that are marked in that directory, and the names of their launchers."""
     marks = {}
-    with contextlib.suppress(OSError):
-        for name in os.listdir(directory):
-            number = name.removeprefix(_MARK)
-            if name != number and is_number(number):
-                with contextlib.suppress(OSError):
-                    marks[int(number)] = os.readlink(name, dir_fd=directory)
+    for name, job_id in _numbered(directory, _MARK).items():
+        with contextlib.suppress(OSError):
+            marks[job_id] = os.readlink(name, dir_fd=directory)
     return marks
+
+
+def _numbered(directory: int, prefix: str) -> dict[str, int]:
+    """The names in a directory that begin so and end with a number; empty if it cannot be read."""
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = [name for name in os.listdir(directory) if name.startswith(prefix)]
+    ends = {name: name.removeprefix(prefix) for name in names}
+    return {name: int(end) for name, end in ends.items() if is_number(end)}
