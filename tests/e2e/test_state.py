@@ -1,13 +1,11 @@
 """Servers with a state directory: killed, restarted, without room, and moved."""
 
-import json
 import os
 import re
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -328,38 +326,3 @@ def test_an_error_at_any_system_call(start: Start, tmp_path: Path, call: str, fa
     for when in at_each if SWEEP else ("3", "9", "20", "25+", "30..60"):
         told, seen = play(tmp_path, "-e", f"inject={call}:error={failure}:when={when}")
         check(start, tmp_path / "play", told, seen)
-
-
-def test_a_log_that_is_torn_at_any_byte(start: Start, state: str, tmp_path: Path) -> None:
-    """What was committed before a tear is there, and all else is as if it never was."""
-    rtot = start(state)
-    for i in range(4):
-        rtot.run(f"echo {i}".encode())
-    shutil.copytree(tmp_path / "state", tmp_path / "copy")
-    rtot.end()
-    log = (tmp_path / "copy" / "rtot.db-wal").read_bytes()
-    assert len(log) > 10_000
-    counts = set()
-    for length in [*range(len(log), max(0, len(log) - 3000), -211), *range(0, len(log), 4999)]:
-        (tmp_path / "copy" / "rtot.db-wal").write_bytes(log[:length])
-        (tmp_path / "copy" / "rtot.db-shm").unlink(missing_ok=True)
-        torn = tmp_path / "torn"
-        shutil.rmtree(torn, ignore_errors=True)
-        shutil.copytree(tmp_path / "copy", torn)
-        torn.chmod(0o700)
-        program = (
-            "import sqlite3; d = sqlite3.connect('rtot.db');"
-            "print(d.execute('PRAGMA integrity_check').fetchone()[0],"
-            "d.execute('SELECT count(*) FROM sqlite_schema').fetchone()[0] and "
-            "d.execute('SELECT count(*) FROM jobs WHERE life = 3').fetchone()[0])"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=torn, capture_output=True, text=True, check=True
-        )
-        words = done.stdout.split()
-        assert words[0] == "ok"
-        counts.add(int(words[1]))
-    assert {0, 4} <= counts
-    again = start(f"--state={torn}")
-    assert again.run(b"echo on")["out"] == "on\n"
-    json.loads(again.curl("/jobs"))

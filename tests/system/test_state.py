@@ -1,16 +1,27 @@
 """The state directory: whose it is, and what is wrong with it."""
 
 import os
+import shutil
 import sqlite3
 import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-from rtot.config import SetupError
+from rtot.clock import Now
+from rtot.config import Settings, SetupError
+from rtot.jobs.job import Options
+from rtot.jobs.output import Stream
+from rtot.jobs.selection import Selection
+from rtot.jobs.table import JobTable
 from rtot.system.schema import MIGRATIONS
 from rtot.system.spool import Spool
 from rtot.system.state import State
+from tests.world import USAGE, at
+
+# With --hypothesis-profile=deep at every length, else at some hundred.
+DEEP = settings().max_examples > 1000
 
 
 def opened(path: Path, spool: Spool) -> State:
@@ -126,3 +137,73 @@ def test_output_is_there_and_scripts_are_in_the_spool(tmp_path: Path, spool: Spo
     storage.unmark(1)
     assert os.listdir(spool.path) == ["server"]
     state.close()
+
+
+def restored(path: Path, spool: Spool) -> tuple[State, JobTable]:
+    state = opened(path, spool)
+    jobs = JobTable(Settings(), state.storage, state.database, 0, state.database)
+    state.restore(jobs, at(9))
+    return state, jobs
+
+
+def run(jobs: JobTable, output: bytes, now: Now) -> None:
+    job = jobs.submit(b"#!/bin/sh\n", now, Options())
+    assert jobs.take_job(now) is job
+    jobs.started(job, 4_000_000, now)
+    jobs.output_received(job.id, Stream.OUT, output, now)
+    jobs.exited(job.id, 0, USAGE, now)
+    for stream in Stream:
+        jobs.output_closed(job.id, stream, now)
+    jobs.journal.take()
+    jobs.keep(now)
+
+
+def test_a_log_that_is_torn_at_any_byte(tmp_path: Path, spool: Spool) -> None:
+    """What was committed before the tear is there, whole, and nothing else is."""
+    path, torn = tmp_path / "state", tmp_path / "torn"
+    state, jobs = restored(path, spool)
+    log = path / "rtot.db-wal"
+    ends = []
+    for i in range(4):
+        run(jobs, b"%d" % i, at(i))
+        ends.append(log.stat().st_size)
+    data = log.read_bytes()
+    assert len(data) == ends[-1]
+    around = {end + shift for end in ends for shift in (-1, 0, 1)}
+    lengths = {*range(0, len(data) + 1, 1 if DEEP else 601), *around} - {len(data) + 1}
+    for length in sorted(lengths):
+        shutil.rmtree(torn, ignore_errors=True)
+        torn.mkdir(mode=0o700)
+        shutil.copy(path / "rtot.db", torn)
+        (torn / "rtot.db-wal").write_bytes(data[:length])
+        found, again = restored(torn, spool)
+        whole = sum(end <= length for end in ends)
+        known = [job.id for job in again.roster.page(Selection(), 0, 9, 9).jobs]
+        assert known == list(range(whole)), length
+        for i in known:
+            job = again.get(i)
+            assert job is not None
+            assert job.output.read(Stream.OUT, 0, 9) == b"%d" % i
+        found.close()
+    state.close()
+
+
+def test_a_file_of_output_that_is_torn_at_any_byte(tmp_path: Path, spool: Spool) -> None:
+    """What is not there was dropped, and nothing else is told of it."""
+    path, torn = tmp_path / "state", tmp_path / "torn"
+    state, jobs = restored(path, spool)
+    output = bytes(range(256)) * 150
+    run(jobs, output, at(1))
+    state.close()
+    name = path / "output" / "0.out"
+    assert name.read_bytes() == output
+    for length in range(0, len(output) + 1, 1 if DEEP else 509):
+        shutil.rmtree(torn, ignore_errors=True)
+        shutil.copytree(path, torn)
+        os.truncate(torn / "output" / "0.out", length)
+        found, again = restored(torn, spool)
+        job = again.get(0)
+        assert job is not None
+        assert job.output.read(Stream.OUT, 0, 99_999) == output[:length]
+        assert job.output.lost(Stream.OUT) == len(output) - length
+        found.close()
