@@ -135,6 +135,16 @@ def signal_process(process: Process, number: int) -> bool:
     return True
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether the process has a handler for that signal (proc(5), SigCgt)."""
+    try:
+        status = _slurp(f"/proc/{pid}/status")
+    except OSError:
+        return False
+    caught = status.partition("\nSigCgt:")[2].partition("\n")[0]
+    return bool(int(caught or "0", 16) >> (number - 1) & 1)
+
+
 def read_status(pid: int) -> ProcessStatus | None:
     """More of what /proc tells of a process; None if it is gone."""
     try:

@@ -15,7 +15,7 @@ import contextlib
 import errno
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rtot.jobs.examination import Examination, ProcessStatus
@@ -26,6 +26,7 @@ from rtot.system.proc import (
     SERVER,
     Census,
     Process,
+    catches,
     holds_pipe,
     initial_environ,
     read_status,
@@ -242,8 +243,9 @@ class Processes:
     def signal(self, targets: Sequence[Target], numbers: Sequence[int]) -> list[dict[int, str]]:
         """Signal each target's processes; the pids and commands that got its signal.
 
-        Processes forked meanwhile are looked for again, a few times. All targets are looked
-        for together, since each look walks over all processes of the machine.
+        Processes forked meanwhile are looked for again, a few times. But those of a process that
+        has a handler may be what this runs to clean up, so they are spared, except by KILL. All
+        targets are looked for together, since each look walks over all processes of the machine.
         """
         signalled: list[dict[int, str]] = [{} for _ in targets]
         pending = list(range(len(targets)))
@@ -252,10 +254,12 @@ class Processes:
             for index in pending:
                 target = targets[index]
                 found = self.find(target)
-                new = {p: name for p, name in found.items() if p not in signalled[index]}
+                told = signalled[index]
+                handled = self._run_by_handlers(told, numbers[index])
+                new = {p: name for p, name in found.items() if p not in told and p not in handled}
                 for pid, name in new.items():
                     if self._signal_one(pid, target, numbers[index]):
-                        signalled[index][pid] = name
+                        told[pid] = name
                 if new and target.scope is not Scope.LEADER:
                     again.append(index)
             if not again:
@@ -263,6 +267,12 @@ class Processes:
             pending = again
             self._census = None
         return signalled
+
+    def _run_by_handlers(self, pids: Iterable[int], number: int) -> set[int]:
+        """The children of those that have a handler for the signal."""
+        children = self._walk().children
+        parents = [pid for pid in pids if pid in children and catches(pid, number)]
+        return {child.pid for pid in parents for child in children[pid]}
 
     def find(self, target: Target) -> dict[int, str]:
         """The target's processes that are alive: pids and commands."""

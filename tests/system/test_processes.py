@@ -11,7 +11,7 @@ import pytest
 from rtot.jobs.examination import Examination
 from rtot.jobs.stop import Scope
 from rtot.system.pipes import close_pipes, read_pipe, write_pipe
-from rtot.system.proc import Census, read_status
+from rtot.system.proc import Census, catches, read_status
 from rtot.system.processes import NotStartedError, Processes, Target, TryLaterError
 from tests.harness import until
 
@@ -99,6 +99,39 @@ def test_who_is_found_and_signalled(processes: Processes) -> None:
     for scope in Scope:
         assert processes.find(Target(7, pid, scope)) == {}
     assert processes.signal([Target(7, pid, Scope.TREE)], [TERM]) == [{}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_handler_runs_is_spared_but_for_kill(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    pid = start(processes, "/bin/bash", "-c", "trap 'sleep 98; exit' TERM; while :; do :; done")
+    children = f"/proc/{pid}/task/{pid}/children"
+    kill = os.kill
+
+    def kill_and_wait(pid: int, sent: int) -> None:
+        # The handler has begun before anybody looks again.
+        kill(pid, TERM)
+        until(lambda: bool(read(children)), "the handler")
+        kill(pid, sent)
+
+    monkeypatch.setattr(os, "kill", kill_and_wait)
+    until(lambda: catches(pid, TERM))
+    (signalled,) = processes.signal([Target(7, pid, Scope.TREE)], [number])
+    assert signalled[pid] == "bash"
+    assert ("sleep" in signalled.values()) == (number is signal.SIGKILL)
+    monkeypatch.undo()
+    processes.drop_census()
+    processes.signal([Target(7, pid, Scope.TREE)], [signal.SIGKILL])
+    os.waitpid(pid, 0)
+
+
+def read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def test_a_pid_that_is_another_s_by_now_is_spared(processes: Processes) -> None:
