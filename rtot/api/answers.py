@@ -92,10 +92,14 @@ class Wait(Protocol):
 
 
 class Upload(NamedTuple):
-    """Read the request's body and hand it to the job's stdin as the job takes it."""
+    """Read the request's body and hand it to the job's stdin as the job takes it.
+
+    `offset` is where in all of the stdin the body begins, None for behind what is there.
+    """
 
     job_id: int
     close: bool
+    offset: int | None = None
 
 
 Answer = Response | Reply | NeedBody | Wait | Upload

@@ -5,7 +5,7 @@ from signal import Signals
 
 from rtot.api.answers import Answer, Ask, RefusalError, Upload, json, no_content
 from rtot.api.job_json import DEFAULT_FIELDS, View
-from rtot.api.parameters import CLOSE, GRACE, SIGNAL, TIMEOUT_AFTER, TIMES, TREE
+from rtot.api.parameters import CLOSE, GRACE, OFFSET, SIGNAL, TIMEOUT_AFTER, TIMES, TREE
 from rtot.api.reading import parse_job_id, require_job, show_job
 from rtot.api.waits import StopWait, receipt_answer
 from rtot.clock import Now
@@ -72,7 +72,7 @@ def write_stdin(ask: Ask) -> Answer:
     job = require_job(ask)
     if not job.options.stdin_open or job.over:
         raise RefusalError(upload_refused(job.id, 0))
-    return Upload(job.id, ask.query.get(CLOSE, False))
+    return Upload(job.id, ask.query.get(CLOSE, False), ask.query.get(OFFSET))
 
 
 def uploaded(job_id: int, count: int, jobs: JobTable) -> Response:
@@ -85,6 +85,12 @@ def uploaded(job_id: int, count: int, jobs: JobTable) -> Response:
 def upload_refused(job_id: int, count: int) -> Response:
     """The job does not take any more of the upload."""
     return error(409, "stdin is closed", f"job {job_id} has no open stdin ({count} bytes sent)")
+
+
+def upload_ahead(job_id: int, offset: int, accepted: int) -> Response:
+    """Bytes before those of the upload have never come."""
+    message = f"the stdin of job {job_id} has {accepted} bytes, and these begin at {offset}"
+    return error(409, "bytes are missing", message)
 
 
 def end_lease(

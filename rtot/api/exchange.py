@@ -10,7 +10,7 @@ An answer is decided first and begun later, by `begin`. In between, changes can 
 from enum import Enum, auto
 
 from rtot.api.answers import Answer, NeedBody, Reply, Upload, Wait
-from rtot.api.control import deletion_not_kept, end_lease, upload_refused, uploaded
+from rtot.api.control import deletion_not_kept, end_lease, upload_ahead, upload_refused, uploaded
 from rtot.api.handler import Handled, Handler
 from rtot.api.origins import mark
 from rtot.api.record import Record, job_of, make_record
@@ -365,18 +365,33 @@ class Exchange:
             if not room:
                 http.pause_body()
                 return
-            piece = http.next_piece(room, now)
+            offset, accepted = feed.upload.offset, jobs.inputs.accepted(job_id)
+            if offset is not None and offset > accepted:
+                self._take(upload_ahead(job_id, offset, accepted), now)
+                return
+            while piece := http.next_piece(room, now):
+                new = self._new_of(feed, piece)
+                feed.count += len(piece)
+                if new:
+                    jobs.inputs.write(job_id, new)
+                    return
+                # The job has all of this: nothing will come of it that would bring the next.
             if piece is None:
                 if feed.upload.close:
                     jobs.inputs.end(job_id)
                 self._take(uploaded(job_id, feed.count, jobs), now)
-            elif piece:
-                feed.count += len(piece)
-                jobs.inputs.write(job_id, piece)
             else:
                 self._take_refusal(now)
         except StdinClosedError:
             self._take(upload_refused(job_id, feed.count), now)
+
+    def _new_of(self, feed: _Feed, piece: bytes | memoryview) -> bytes | memoryview:
+        """The part of the upload's next piece that the job's stdin does not have yet."""
+        upload = feed.upload
+        if upload.offset is None:
+            return piece
+        there = self._handler.jobs.inputs.accepted(upload.job_id)
+        return piece[max(0, there - (upload.offset + feed.count)) :]
 
     def _record(self, now: Now) -> Record:
         """Count the answer, and make what the log is to tell."""

@@ -196,7 +196,7 @@ ROUTES = (
         "/jobs/{id}/in",
         Role.RUN,
         control.write_stdin,
-        (CLOSE,),
+        (CLOSE, OFFSET),
         Body.STREAMED,
         (200, 404, 409),
     ),

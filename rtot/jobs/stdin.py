@@ -48,10 +48,12 @@ class Stdin:
     Once it is `closed` the owner closes the pipe.
     """
 
-    __slots__ = ("_state", "pending")
+    __slots__ = ("_state", "accepted", "pending")
 
     def __init__(self) -> None:
         self._state = State.OPEN
+        self.accepted = 0
+        """How many bytes there were so far."""
         self.pending = bytearray()
         """To be read, not changed."""
 
@@ -68,6 +70,7 @@ class Stdin:
     def write(self, data: bytes | memoryview) -> None:
         """Accept `data`. Raises StdinClosedError."""
         self._check_open()
+        self.accepted += len(data)
         self.pending += data
 
     def end(self) -> None:
@@ -124,6 +127,10 @@ class Inputs:
     def room(self, job_id: int) -> int:
         """How many bytes `write` takes now. Raises StdinClosedError."""
         return self._get(job_id).room
+
+    def accepted(self, job_id: int) -> int:
+        """How many bytes were sent to it so far. Raises StdinClosedError."""
+        return self._get(job_id).accepted
 
     def write(self, job_id: int, data: bytes | memoryview) -> None:
         """Send `data`. Raises StdinClosedError."""

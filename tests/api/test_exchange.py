@@ -346,6 +346,32 @@ def test_an_upload_waits_for_room_and_for_its_job() -> None:
     assert b'{"written":%d}' % len(body) in line.send(exchange)
 
 
+def test_an_upload_that_is_sent_again_is_written_once() -> None:
+    line = Line()
+    line.run("/jobs?stdin=open")
+    taken: list[bytes] = []
+
+    def send(target: str, body: bytes, size: int | None = None) -> bytes:
+        line.http = HttpConnection(line.settings, at(1))
+        exchange = upload(line, target, body, size)
+        while line.jobs.inputs.pending(0) and exchange.state is State.FEEDING:
+            # What was written makes room for more.
+            taken.append(bytes(line.jobs.inputs.pending(0)))
+            line.jobs.inputs.written(0, len(taken[-1]))
+            exchange.changed(0, at(1))
+        return b"" if exchange.waits or exchange.state is State.FEEDING else line.send(exchange)
+
+    assert send("/jobs/0/in?offset=0", b"hello", 9) == b""
+    assert b'{"written":9}' in send("/jobs/0/in?offset=0", b"hello you")
+    assert b'{"written":6}' in send("/jobs/0/in?offset=3", b"lo you")
+    assert b"".join(taken) == b"hello you"
+    output = send("/jobs/0/in?offset=10", b"!")
+    assert output.startswith(b"HTTP/1.1 409 ")
+    assert b"has 9 bytes, and these begin at 10" in output
+    assert b'{"written":1}' in send("/jobs/0/in?offset=9&close", b"!")
+    assert b"".join(taken) == b"hello you!"
+
+
 @pytest.mark.parametrize("how", ["closed", "deleted"])
 def test_an_upload_whose_job_takes_no_more(how: str) -> None:
     line = Line()

@@ -29,6 +29,14 @@ def test_what_is_sent_is_pending_until_it_is_written() -> None:
     assert (bytes(stdin.pending), stdin.closed) == (b"you", False)
 
 
+def test_what_was_accepted_is_counted() -> None:
+    stdin = Stdin()
+    stdin.write(b"hello")
+    stdin.written(5)
+    stdin.write(b" you")
+    assert stdin.accepted == 9
+
+
 def test_there_is_never_less_than_no_room() -> None:
     stdin = Stdin()
     stdin.write(b"x" * (BUFFER + 1))
