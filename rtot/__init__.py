@@ -9,6 +9,7 @@ modules next to this file, which all packages share:
     api      what a request means                           imports http, jobs
     system   the kernel, the disk, the network              imports values of http, jobs
     loop     the turn: selector, clock, signals             imports all of these
+    client   `rtot run` and its kin                         knows h11; imports none of these
     cli      argv and environment                           imports all of these
 
 `http`, `jobs` and `api` are the cores: they do no I/O, and get the time as an argument
@@ -94,6 +95,8 @@ A job that comes after another, `POST /jobs?after=7`:
        knows that it waits.
     2  In the turn after job 7's end `BlockedJobs.settle` names it: it is NEW, and in the queue
        in the place that its id gives it, or complete, if job 7 has failed.
+
+What happens to `rtot run`, which is another process: `client/__init__.py`.
 
 With a state directory (`--state`):
 

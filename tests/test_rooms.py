@@ -21,7 +21,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "api": ({"http", "jobs"}, {"signal"}),
     "system": ({"http", "jobs"}, WORLD - {"h11", "selectors"}),
     "loop": ({"http", "jobs", "api", "system"}, {"os", "selectors", "signal"}),
-    "cli": ({"http", "jobs", "api", "system", "loop"}, {"os", "resource", "socket"}),
+    "client": (set(), {"h11", "os", "select", "signal", "socket", "ssl"}),
+    "cli": (
+        {"http", "jobs", "api", "system", "loop", "client"},
+        {"os", "resource", "signal", "socket"},
+    ),
 }
 
 

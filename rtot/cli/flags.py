@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rtot import __version__
+from rtot.cli.errors import UsageError
 from rtot.config import parse_duration, parse_size
 from rtot.credentials import Credential, is_secret, parse_credential
 from rtot.jobs.launch import placeholders
 from rtot.system.listeners import parse_address
-
-
-class UsageError(Exception):
-    """An invalid command line or environment; the text says why."""
 
 
 class _Flag(NamedTuple):
@@ -350,6 +347,7 @@ def _convert(name: str, convert: Callable[[str], Any], text: str) -> Any:
 
 def _help() -> str:
     lines = ["usage: rtot [FLAG]...", "       rtot secret [ROLE [NAME]]"]
+    lines += ["       rtot run|logs|wait|ls|show|ps|kill|rm|in ...  (a client: see rtot help)"]
     lines += ["", "Run this over there: a job server that you curl.", ""]
     for flag in _FLAGS:
         repeatable = "; repeatable" if flag.repeatable else ""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rtot.api.auth import Authenticator
 from rtot.api.handler import Handler
-from rtot.cli.flags import UsageError, parse, wants_json
+from rtot.cli.errors import UsageError
+from rtot.cli.flags import parse, wants_json
 from rtot.cli.secret import USAGE, line_for, new_secret
 from rtot.clock import Now
 from rtot.config import Settings, SetupError, share_descriptors

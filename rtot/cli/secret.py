@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from rtot.cli.flags import UsageError
+from rtot.cli.errors import UsageError
 from rtot.credentials import line_of, parse_credential
 
 USAGE = """\

@@ -4,7 +4,8 @@ import shlex
 
 import pytest
 
-from rtot.cli.flags import UsageError, parse, wants_json
+from rtot.cli.errors import UsageError
+from rtot.cli.flags import parse, wants_json
 from rtot.credentials import parse_credential
 from rtot.system.listeners import Address
 

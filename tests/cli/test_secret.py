@@ -1,6 +1,6 @@
 import pytest
 
-from rtot.cli.flags import UsageError
+from rtot.cli.errors import UsageError
 from rtot.cli.secret import line_for, new_secret
 from rtot.credentials import Credential, Role, digest, parse_credential
 

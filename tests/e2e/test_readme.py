@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rtot.api.streams import Told
+from rtot.cli.words import WORDS
 from rtot.jobs.output import Stream
 from tests.harness import Rtot, needs, until
 
@@ -119,6 +120,31 @@ def check_client(command: list[str]) -> None:
         assert time.monotonic() - first > 0.5
         assert b"424" in process.stderr.read()
     assert process.returncode == 1
+
+
+def test_the_clients_tour_works_as_printed(seeded: Rtot) -> None:
+    Path("/tmp/script.py").write_text('#!/usr/bin/env python3\nprint("from python")\n')
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = bash("set -e\n" + "".join(blocks("sh words")), seeded, PATH=path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for sign in (
+        "1\n2\n3\nit went well\nfrom python\nhello world from /tmp\n",
+        "10240\n",
+        "it ended with 3\n",
+        "begun\ndone\n",
+        "ID  STATE ",
+        "title ",
+    ):
+        assert sign in done.stdout, (sign, done.stdout)
+    assert done.stderr == ""
+
+
+def test_every_word_and_option_is_in_the_readme() -> None:
+    section = README.partition("## At a terminal")[2].partition("\n## ")[0]
+    for word in WORDS:
+        assert f"`{word.name} " in section or f"`{word.name}`" in section, word.name
+        for option in word.options:
+            assert any(f"{name}" in section for name in option.names), option.names
 
 
 @needs("wget")

@@ -1,0 +1,95 @@
+"""rtot kill, rm, in and ps."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rtot.client.connection import Request
+from rtot.client.ending import OURS
+from rtot.client.failures import FailedError, RefusedError
+from rtot.client.jobs import query
+from rtot.client.receipts import receipt_line
+from rtot.client.screen import Screen
+from rtot.client.session import Session
+from rtot.client.stdin import feed
+from rtot.client.table import duration, lay_out, size
+
+
+class KillOptions(NamedTuple):
+    """As parameters of a kill: the server's defaults if None."""
+
+    signal: str | None = None
+    grace: str | None = None
+
+
+def kill(
+    session: Session,
+    paths: Sequence[str],
+    options: KillOptions,
+    screen: Screen,
+    now: Callable[[], float],
+) -> int:
+    """End each job, and tell what died, and in what time."""
+    chosen = [(name, value) for name, value in options._asdict().items() if value is not None]
+
+    def one(path: str) -> None:
+        begin = now()
+        # Nothing comes until all processes are gone.
+        reply = session.read(Request("POST", f"{path}/kill?{query(*chosen)}"), silence=None)
+        line = f"{path.rpartition('/')[2]}: {receipt_line(reply.json())}"
+        screen.print_visible(f"{line} (in {duration(now() - begin)})")
+
+    return _each(paths, one, screen)
+
+
+def remove(session: Session, paths: Sequence[str], screen: Screen) -> int:
+    """End each job, and have the server forget it."""
+
+    def one(path: str) -> None:
+        session.read(Request("DELETE", path), silence=None)
+        screen.print(path.rpartition("/")[2])
+
+    return _each(paths, one, screen)
+
+
+def _each(paths: Iterable[str], action: Callable[[str], None], screen: Screen) -> int:
+    """Whatever fails, the others are not left out."""
+    status = 0
+    for path in paths:
+        try:
+            action(path)
+        except RefusedError as refused:
+            screen.tell(f"job {path.rpartition('/')[2]}: {refused}")
+            status = OURS
+    return status
+
+
+def write_stdin(session: Session, path: str) -> int:
+    """Our stdin into the job's, to its end. Raises FailedError."""
+    if not feed(session, path):
+        raise FailedError(f"job {path.rpartition('/')[2]} reads no more (or has no stdin: run -i)")
+    return 0
+
+
+def show_processes(session: Session, path: str, screen: Screen) -> int:
+    """What is alive of the job."""
+    found = session.read(Request("GET", f"{path}/processes")).json()
+    head = ("PID", "PARENT", "STATE", "AGE", "CPU", "MEMORY", "COMMAND")
+    rows = [head, *map(_row, found["processes"])]
+    for line in lay_out(rows, screen.width):
+        screen.print(line)
+    missing = found["count"] - len(found["processes"])
+    if missing:
+        screen.tell(f"and {missing} more")
+    return 0
+
+
+def _row(process: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        str(process["pid"]),
+        str(process["parent"]),
+        str(process["state"]),
+        duration(process["seconds"]),
+        f"{process['cpu']:.2f}s",
+        size(process["memory"]),
+        " ".join(process["argv"] or [process["command"]]),
+    )

@@ -1,0 +1,69 @@
+"""When to try again, and what to say about it.
+
+Pauses double from 0.2 to 10 s, by half of them at random, lest the clients of a server that comes
+back do so at once. The first three seconds pass without a word.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from rtot.client.failures import GaveUpError
+
+_SHORTEST, _LONGEST = 0.2, 10.0
+_QUIET = 3.0
+
+
+class Clock(Protocol):
+    """Seconds, of which nobody sets the beginning."""
+
+    def now(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Retries:
+    """Of one session. Say what was `lost`, and when there is progress: `back`."""
+
+    def __init__(
+        self, limit: float, clock: Clock, tell: Callable[[str], None], chance: Callable[[], float]
+    ) -> None:
+        """Try for `limit` seconds. `tell` takes lines for the user, `chance` gives 0.0 to 1.0."""
+        self._limit = limit
+        self._clock = clock
+        self._tell = tell
+        self._chance = chance
+        self._since: float | None = None
+        self._tries = 0
+        self._told = False
+
+    def lost(self, why: str, at_least: float = 0.0) -> None:
+        """Return when it is time to try again, mostly not before `at_least` seconds are over.
+
+        The last try is when the limit is reached. Raises GaveUpError.
+        """
+        now = self._clock.now()
+        if self._since is None:
+            self._since = now
+        last = self._since + self._limit
+        if now >= last:
+            raise GaveUpError(why)
+        pause = min(_LONGEST, _SHORTEST * 2**self._tries) * (1 + self._chance()) / 2
+        end = min(now + max(pause, at_least), last)
+        self._tries += 1
+        if not self._told and end >= self._since + _QUIET:
+            self._sleep(self._since + _QUIET)
+            self._told = True
+            self._tell(f"{why}; trying again for up to {self._limit:g} s")
+        self._sleep(end)
+
+    def back(self) -> None:
+        """The server has answered, and more than that it cannot."""
+        if self._told:
+            self._tell("connected again")
+        self._since = None
+        self._tries = 0
+        self._told = False
+
+    def _sleep(self, until: float) -> None:
+        seconds = until - self._clock.now()
+        if seconds > 0:
+            self._clock.sleep(seconds)
