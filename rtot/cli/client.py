@@ -1,4 +1,7 @@
-"""The client's face: argv and environment into a server and a command, its end into a status."""
+"""The client's face: argv and environment into a server and a command, its end into a status.
+
+A word imports what it needs, as a start is a good part of what most of them take.
+"""
 
 import gc
 import os
@@ -8,19 +11,15 @@ from typing import Any
 
 from rtot.cli.errors import UsageError
 from rtot.cli.words import PASSED, Invocation, job_paths, parse
-from rtot.client import control, lists
 from rtot.client.address import Address, parse_url
 from rtot.client.attend import attend
 from rtot.client.connection import Connection, TlsFiles
 from rtot.client.ending import OURS, READER_GONE
 from rtot.client.failures import FailedError, ReaderGoneError
-from rtot.client.logs import LogOptions, logs
-from rtot.client.many import Grouped, Many, Member, Prefixed
 from rtot.client.run import Run
 from rtot.client.screen import Screen, Sink
 from rtot.client.session import Client, Server
 from rtot.client.submission import Order, command_script
-from rtot.client.wait import WaitOptions, wait
 from rtot.config import parse_duration
 from rtot.text import reason
 
@@ -133,6 +132,8 @@ def _run(command: _Command) -> int:
     for name, key in (("-d", "detach"), ("-i", "interactive")):
         if key in options:
             raise UsageError(f"run: {name} does not go with --on")
+    from rtot.client.many import Grouped, Many, Member, Prefixed
+
     urls = _urls(options["on"])
     clients = [command.client(url) for url in urls]
     members = []
@@ -218,6 +219,8 @@ def _urls(text: str) -> list[str]:
 
 
 def _logs(command: _Command) -> int:
+    from rtot.client.logs import LogOptions, logs
+
     options = command.options
     (path,) = job_paths(command.words)
     only = {name for name in ("out", "err") if options.get(name)}
@@ -245,6 +248,8 @@ def _since(text: str) -> float:
 
 
 def _wait(command: _Command) -> int:
+    from rtot.client.wait import WaitOptions, wait
+
     options = command.options
     if bool(command.words) == ("label" in options):
         raise UsageError("wait: for what? Want ids or --label")
@@ -258,6 +263,8 @@ def _wait(command: _Command) -> int:
 
 
 def _ls(command: _Command) -> int:
+    from rtot.client import lists
+
     options = command.options
     chosen = lists.ListOptions(
         json=options.get("json", False),
@@ -270,28 +277,38 @@ def _ls(command: _Command) -> int:
 
 
 def _show(command: _Command) -> int:
+    from rtot.client import lists
+
     (path,) = job_paths(command.words)
     session = command.client().session()
     return lists.show_job(session, path, command.screen, as_json=command.options.get("json", False))
 
 
 def _ps(command: _Command) -> int:
+    from rtot.client import control
+
     (path,) = job_paths(command.words)
     return control.show_processes(command.client().session(), path, command.screen)
 
 
 def _kill(command: _Command) -> int:
+    from rtot.client import control
+
     chosen = control.KillOptions(command.options.get("signal"), command.options.get("grace"))
     session = command.client().session()
     return control.kill(session, job_paths(command.words), chosen, command.screen, time.monotonic)
 
 
 def _rm(command: _Command) -> int:
+    from rtot.client import control
+
     session = command.client().session()
     return control.remove(session, job_paths(command.words), command.screen)
 
 
 def _in(command: _Command) -> int:
+    from rtot.client import control
+
     (path,) = job_paths(command.words)
     return control.write_stdin(command.client().session(), path)
 

@@ -6,7 +6,6 @@ waits, for whichever comes first: the end of the work, or a signal.
 
 import signal
 import threading
-import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -49,5 +48,7 @@ def outcome(work: Callable[[], int]) -> int:
         return READER_GONE
     except Exception:
         # A bug of ours.
+        import traceback
+
         traceback.print_exc()
         return OURS

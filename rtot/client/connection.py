@@ -22,6 +22,7 @@ SILENCE = 45.0
 _CONNECT = 5.0
 _READ = 256 * 1024
 _SEND = 64 * 1024
+_BEGINNING = b"HTTP/"
 # A peer that is gone without a word is noticed in 45 s, where silence means nothing (tcp(7)).
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
@@ -125,6 +126,7 @@ class Connection:
                 data = self._sock.recv(_READ)
                 self._eof = not data
                 self._protocol.receive_data(data)
+                self._check_beginning()
         except TimeoutError:
             raise self._lost("the server says nothing") from None
         except OSError as error:
@@ -132,12 +134,22 @@ class Connection:
         except h11.RemoteProtocolError as error:
             if self._eof:
                 raise self._lost("the connection was closed") from error
-            self.close()
-            raise FailedError(f"{self._address.url} speaks no HTTP: {error}") from error
+            raise self._no_http() from error
         if isinstance(event, h11.ConnectionClosed):
             raise self._lost("the connection was closed")
         assert isinstance(event, h11.Event)
         return event
+
+    def _check_beginning(self) -> None:
+        """Raise FailedError if the answer cannot be one. h11 would wait for the end of its head."""
+        if self._protocol.their_state is h11.SEND_RESPONSE:
+            beginning, _ = self._protocol.trailing_data
+            if not _BEGINNING.startswith(beginning[: len(_BEGINNING)]):
+                raise self._no_http()
+
+    def _no_http(self) -> FailedError:
+        self.close()
+        return FailedError(f"what answers at {self._address.url} speaks no HTTP")
 
     def close(self) -> None:
         """Hang up."""

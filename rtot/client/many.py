@@ -4,7 +4,6 @@ The output of each is told from that of the others by its name: line by line as 
 one when it is there.
 """
 
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -92,6 +91,8 @@ class Grouped:
     def __init__(self, screen: Screen, name: str) -> None:
         self._screen = screen
         self._name = name
+        import tempfile
+
         self._held = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
         self._lengths: list[tuple[str, int]] = []
 

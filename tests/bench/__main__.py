@@ -3,7 +3,7 @@
 python -m tests.bench                       all of it, in a quarter of an hour
 python -m tests.bench --quick               the same with little, to see that it works
 python -m tests.bench --only load           one of output, load, footprint, streams, order, slurm,
-                                            state
+                                            state, client
 python -m tests.bench --peer NAME=URL       beside another server that speaks the same wire,
                                             with the secret "bench"
 
@@ -12,9 +12,9 @@ A row: what is measured, the median (and range) of ratios taken in turns, the go
 
 import argparse
 
-from tests.bench import footprint, load, order, output, slurm, state, streams
+from tests.bench import client, footprint, load, order, output, slurm, state, streams
 
-PARTS = ("output", "load", "footprint", "streams", "order", "slurm", "state")
+PARTS = ("output", "load", "footprint", "streams", "order", "slurm", "state", "client")
 
 
 def main() -> None:
@@ -68,6 +68,9 @@ def main() -> None:
         else:
             state.recovery(100_000, 1000, 100, rounds)
             state.pages(1_000_000)
+    if options.only in (None, "client"):
+        client.events(1_000_000 if quick else 60_000_000, rounds)
+        client.run(1 if quick else 11)
 
 
 if __name__ == "__main__":

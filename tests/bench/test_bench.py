@@ -61,4 +61,7 @@ def test_all_of_it_quickly() -> None:
         "the slowest page",
         "memory with 1000 jobs",
         "the slowest turn",
+        "1 MB",
+        "rtot run",
+        "rtot run",
     ]
