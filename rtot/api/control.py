@@ -90,7 +90,7 @@ def upload_refused(job_id: int, count: int) -> Response:
 def upload_ahead(job_id: int, offset: int, accepted: int) -> Response:
     """Bytes before those of the upload have never come."""
     message = f"the stdin of job {job_id} has {accepted} bytes, and these begin at {offset}"
-    return error(409, "bytes are missing", message)
+    return error(416, "bytes are missing", message)
 
 
 def end_lease(

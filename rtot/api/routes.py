@@ -198,7 +198,7 @@ ROUTES = (
         control.write_stdin,
         (CLOSE, OFFSET),
         Body.STREAMED,
-        (200, 404, 409),
+        (200, 404, 409, 416),
     ),
     Route(
         "POST",

@@ -16,6 +16,8 @@ from rtot.client.attend import attend
 from rtot.client.connection import Connection, TlsFiles
 from rtot.client.ending import OURS, READER_GONE
 from rtot.client.failures import FailedError, ReaderGoneError
+from rtot.client.lease import LeaseKeeper
+from rtot.client.phases import Reaction
 from rtot.client.run import Run
 from rtot.client.screen import Screen, Sink
 from rtot.client.session import Client, Server
@@ -60,12 +62,13 @@ class _Command:
     def client(self, url: str | None = None, sink: Sink | None = None) -> Client:
         """A client of that server, or of the one that was asked for. Raises UsageError."""
         options = self.options
+        where = "RTOT_URL" if url is None else "--on"
         if url is None:
             url = options.get("url") or os.environ.get("RTOT_URL") or _URL
         try:
             address = parse_url(url)
         except ValueError as error:
-            raise UsageError(f"RTOT_URL: {error}") from None
+            raise UsageError(f"{where}: {error}") from None
         files = TlsFiles(
             options.get("ca") or os.environ.get("RTOT_CA"),
             options.get("cert") or os.environ.get("RTOT_CERT"),
@@ -123,7 +126,7 @@ def _run(command: _Command) -> int:
                 raise UsageError(f"run: {name} goes with --on")
         run = _one(command, command.client(), screen)
         if not options.get("detach"):
-            return attend(run.work, run.signalled)
+            return attend(run.work, lambda number: _left(run.signalled(number), number))
         job_id = run.submit()
         if job_id is None:
             return OURS
@@ -149,9 +152,13 @@ def _one(command: _Command, client: Client, sink: Sink) -> Run:
         client.session,
         _order(command),
         sink,
-        owned=not command.options.get("keep_running"),
+        keeper=None if command.options.get("keep_running") else LeaseKeeper(client.session),
         reads=command.options.get("interactive", False),
     )
+
+
+def _left(found: Reaction, number: int) -> int | None:
+    return 128 + number if found is Reaction.LEAVE else None
 
 
 def _order(command: _Command) -> Order:
@@ -165,8 +172,8 @@ def _order(command: _Command) -> Order:
         script, words = command_script(map(os.fsencode, words)), ()
     else:
         script, words = _script(words[0], options), words[1:]
-    parameters = [(key, str(options[key])) for key in PASSED if key in options]
-    parameters = [(key, "1" if value == "True" else value) for key, value in parameters]
+    chosen = [(key, options[key]) for key in PASSED if key in options]
+    parameters = [(key, "1" if value is True else str(value)) for key, value in chosen]
     parameters += [("label", label) for label in options.get("labels", ())]
     parameters += [("after", after) for after in options.get("after", ())]
     if options.get("merged"):
@@ -259,7 +266,8 @@ def _wait(command: _Command) -> int:
         options.get("any", False),
         options.get("timeout"),
     )
-    return wait(command.client().session(), chosen, command.screen, time.monotonic)
+    session = command.client().session(within=options.get("timeout"))
+    return wait(session, chosen, command.screen, time.monotonic)
 
 
 def _ls(command: _Command) -> int:

@@ -200,7 +200,7 @@ def parse(argv: Sequence[str]) -> Invocation | str:
     """What the words ask for, or the text to print (--help). Raises UsageError."""
     name, *rest = argv
     words = {word.name: word for word in WORDS}
-    if name in ("help", "secret"):
+    if name == "help":
         return help_text()
     if name not in words:
         raise UsageError(f"there is no {name!r} (see rtot help)")

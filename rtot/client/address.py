@@ -28,6 +28,16 @@ class Address(NamedTuple):
         return self.path or self.authority
 
 
+def _is_plain(host: str, text: str) -> bool:
+    """Whether the host can be one, and the rest be sent as it is (RFC 3986)."""
+    return (
+        text.isascii()
+        and text.isprintable()
+        and not set(text) & set(' <>"{}|\\^`')
+        and all(host.rstrip(".").split("."))
+    )
+
+
 def parse_url(text: str) -> Address:
     """The address of `http://HOST:PORT`, `https://HOST`, `unix:/path`. Raises ValueError."""
     scheme, _, rest = text.partition(":")
@@ -41,7 +51,7 @@ def parse_url(text: str) -> Address:
     if "@" in parts.netloc:
         # It would be seen in ps, and in what we say about the URL.
         raise ValueError("a secret does not belong into the URL: see RTOT_SECRET")
-    if not parts.hostname or parts.query or parts.fragment or not text.isprintable() or " " in text:
+    if not parts.hostname or parts.query or parts.fragment or not _is_plain(parts.hostname, text):
         raise ValueError(f"{text!r}: want http://HOST:PORT or https://HOST")
     port = _PORTS[scheme] if parts.port is None else parts.port
     return Address(text, scheme, parts.hostname, port, prefix=parts.path.rstrip("/"))

@@ -24,7 +24,12 @@ _READ = 256 * 1024
 _SEND = 64 * 1024
 _BEGINNING = b"HTTP/"
 # A peer that is gone without a word is noticed in 45 s, where silence means nothing (tcp(7)).
-_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+_GONE = (
+    ("TCP_KEEPIDLE", 15),
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", 45_000),
+)
 
 
 class Request(NamedTuple):
@@ -75,7 +80,7 @@ class Connection:
         may say nothing. Raises LostError and FailedError.
         """
         sock = self._sock or self._connect()
-        sock.settimeout(silence)
+        sock.settimeout(SILENCE)
         fields = [("Host", self._address.authority), *request.headers]
         if request.body or request.method == "POST":
             fields.append(("Content-Length", str(len(request.body))))
@@ -98,6 +103,7 @@ class Connection:
             broken: OSError | None = error
         else:
             broken = None
+        sock.settimeout(silence)
         try:
             event = self._next_event()
             while isinstance(event, h11.InformationalResponse):
@@ -108,12 +114,12 @@ class Connection:
             raise self._lost(reason(broken)) from broken
         assert isinstance(event, h11.Response)
         headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
-        return Response(event.status_code, headers, self._body())
+        return Response(event.status_code, headers, self._body(reusable=broken is None))
 
-    def _body(self) -> Iterator[bytes]:
+    def _body(self, *, reusable: bool) -> Iterator[bytes]:
         while isinstance(event := self._next_event(), h11.Data):
             yield bytes(event.data)
-        if self._protocol.our_state is self._protocol.their_state is h11.DONE:
+        if reusable and self._protocol.our_state is self._protocol.their_state is h11.DONE:
             self._protocol.start_next_cycle()
         else:
             self.close()
@@ -130,6 +136,11 @@ class Connection:
         except TimeoutError:
             raise self._lost("the server says nothing") from None
         except OSError as error:
+            alert = getattr(error, "reason", None) or ""
+            if "ALERT" in alert:
+                # TLS 1.3 tells only now that a certificate is wrong.
+                self.close()
+                raise FailedError(f"{self._address.url}: {alert}") from error
             raise self._lost(reason(error)) from error
         except h11.RemoteProtocolError as error:
             if self._eof:
@@ -161,7 +172,7 @@ class Connection:
 
     def _lost(self, why: str) -> LostError:
         self.close()
-        return LostError(why)
+        return LostError(why, sent=True)
 
     def _connect(self) -> socket.socket:
         address = self._address
@@ -174,13 +185,13 @@ class Connection:
                 sock = socket.create_connection((address.host, address.port), _CONNECT)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                for name, value in _KEEPALIVE:
+                for name, value in _GONE:
                     if hasattr(socket, name):
                         sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        except (socket.gaierror, FileNotFoundError, PermissionError) as error:
-            raise FailedError(f"cannot connect to {address.url}: {reason(error)}") from error
         except OSError as error:
-            raise LostError(f"cannot connect to {address.url}: {reason(error)}") from error
+            unknown = isinstance(error, socket.gaierror | FileNotFoundError | PermissionError)
+            why = f"cannot connect to {address.url}: {reason(error)}"
+            raise LostError(why, unknown=unknown) from error
         if address.scheme == "https":
             sock = self._secure(sock)
         self._sock = sock
@@ -198,6 +209,9 @@ class Connection:
             raise FailedError(f"cannot use --ca or --cert: {reason(error)}") from error
         try:
             return context.wrap_socket(sock, server_hostname=self._address.host)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            sock.close()
+            raise LostError("the connection was closed") from error
         except ssl.SSLError as error:
             sock.close()
             raise FailedError(f"{self._address.url}: {error.reason or error}") from error

@@ -7,7 +7,7 @@ from rtot.client.connection import Request
 from rtot.client.ending import OURS
 from rtot.client.failures import FailedError, RefusedError
 from rtot.client.jobs import query
-from rtot.client.receipts import receipt_line
+from rtot.client.receipts import is_left, receipt_line
 from rtot.client.screen import Screen
 from rtot.client.session import Session
 from rtot.client.stdin import feed
@@ -31,12 +31,16 @@ def kill(
     """End each job, and tell what died, and in what time."""
     chosen = [(name, value) for name, value in options._asdict().items() if value is not None]
 
-    def one(path: str) -> None:
+    def one(path: str) -> int:
         begin = now()
         # Nothing comes until all processes are gone.
-        reply = session.read(Request("POST", f"{path}/kill?{query(*chosen)}"), silence=None)
-        line = f"{path.rpartition('/')[2]}: {receipt_line(reply.json())}"
+        reply = session.read(
+            Request("POST", f"{path}/kill?{query(*chosen)}"), silence=None, once=True
+        )
+        receipt = reply.json()
+        line = f"{path.rpartition('/')[2]}: {receipt_line(receipt)}"
         screen.print_visible(f"{line} (in {duration(now() - begin)})")
+        return OURS if is_left(receipt) else 0
 
     return _each(paths, one, screen)
 
@@ -44,19 +48,20 @@ def kill(
 def remove(session: Session, paths: Sequence[str], screen: Screen) -> int:
     """End each job, and have the server forget it."""
 
-    def one(path: str) -> None:
+    def one(path: str) -> int:
         session.read(Request("DELETE", path), silence=None)
         screen.print(path.rpartition("/")[2])
+        return 0
 
     return _each(paths, one, screen)
 
 
-def _each(paths: Iterable[str], action: Callable[[str], None], screen: Screen) -> int:
-    """Whatever fails, the others are not left out."""
+def _each(paths: Iterable[str], action: Callable[[str], int], screen: Screen) -> int:
+    """The worst exit status. What the server refuses for one job does not leave the others out."""
     status = 0
     for path in paths:
         try:
-            action(path)
+            status = max(status, action(path))
         except RefusedError as refused:
             screen.tell(f"job {path.rpartition('/')[2]}: {refused}")
             status = OURS
@@ -65,7 +70,7 @@ def _each(paths: Iterable[str], action: Callable[[str], None], screen: Screen) -
 
 def write_stdin(session: Session, path: str) -> int:
     """Our stdin into the job's, to its end. Raises FailedError."""
-    if not feed(session, path):
+    if not feed(session, path, all_of_it=False):
         raise FailedError(f"job {path.rpartition('/')[2]} reads no more (or has no stdin: run -i)")
     return 0
 

@@ -5,12 +5,13 @@ every byte once.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rtot.client.connection import Request, Response
 from rtot.client.failures import FailedError, LostError
-from rtot.client.session import Session
+from rtot.client.session import Session, header
 
 _LINES = ("Accept", "application/x-ndjson")
 
@@ -38,7 +39,7 @@ def parse_event(line: bytes) -> Event:
         elif "base64" in fields:
             import binascii
 
-            data = binascii.a2b_base64(fields["base64"])
+            data = binascii.a2b_base64(fields["base64"], strict_mode=True)
         return Event(fields["event"], fields.get("id", ""), fields["time"], data, fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FailedError(f"this is no event of rtot's: {line[:80]!r}") from error
@@ -76,7 +77,7 @@ class Story:
         The request must have an Idempotency-Key, as it may be sent again.
         """
         response = self._session.open(_with_lines(request))
-        path = response.headers["location"]
+        path = job_at(header(response.headers, "location"))
         yield Event("location", "", 0.0, path.encode(), {})
         yield from self._tell(path, response)
 
@@ -114,6 +115,14 @@ class Story:
         if self._last:
             request = request._replace(headers=(*request.headers, ("Last-Event-ID", self._last)))
         return request
+
+
+def job_at(location: str) -> str:
+    """The path of a job, whatever a proxy has put before it. Raises FailedError."""
+    found = re.search(r"/jobs/[0-9]{1,18}$", location)
+    if found is None:
+        raise FailedError("this is not rtot: its Location is no job's")
+    return found[0]
 
 
 def _with_lines(request: Request) -> Request:

@@ -26,7 +26,16 @@ class GaveUpError(FailedError):
 
 
 class LostError(Exception):
-    """The server cannot be reached, or the connection broke. It may be tried again."""
+    """The server cannot be reached, or the connection broke. It may be tried again.
+
+    `sent`: the server may have done what was asked. `unknown`: there is no such place, unless the
+    network is down.
+    """
+
+    def __init__(self, why: str, *, sent: bool = False, unknown: bool = False) -> None:
+        super().__init__(why)
+        self.sent = sent
+        self.unknown = unknown
 
 
 class ReaderGoneError(Exception):

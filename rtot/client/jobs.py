@@ -63,7 +63,7 @@ class JobList:
         target: str | None = f"/jobs?{self._selection}&limit={PAGE}"
         while target is not None:
             reply = self._session.read(Request("GET", target))
-            self._seq = self._seq or reply.headers["rtot-seq"]
+            self._seq = self._seq or reply.header("rtot-seq")
             yield reply.json()["jobs"]
             found = re.search(r'<([^>]*)>; *rel="?next', reply.headers.get("link", ""))
             target = found[1] if found else None
@@ -71,20 +71,20 @@ class JobList:
     def last(self, count: int) -> list[Job]:
         """The newest, in order."""
         reply = self._session.read(Request("GET", f"/jobs?{self._selection}&last={count}"))
-        self._seq = reply.headers["rtot-seq"]
+        self._seq = reply.header("rtot-seq")
         jobs: list[Job] = reply.json()["jobs"]
         return jobs
 
     def begin(self) -> None:
         """Only what changes from now on is of interest."""
         reply = self._session.read(Request("GET", "/jobs?fields=&limit=1"))
-        self._seq = reply.headers["rtot-seq"]
+        self._seq = reply.header("rtot-seq")
 
     def changes(self, wait: float = _POLL) -> Changes:
         """What has changed since it was asked last, when something has, or time is up (s)."""
         wait = max(0.0, min(wait, _POLL))
         target = f"/jobs?{self._selection}&since={self._seq}&wait={wait:.3f}"
         reply = self._session.read(Request("GET", target))
-        self._seq = reply.headers["rtot-seq"]
+        self._seq = reply.header("rtot-seq")
         found = reply.json()
         return Changes(found["jobs"], found["deleted"], found.get("whole", False))

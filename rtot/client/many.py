@@ -7,12 +7,15 @@ one when it is there.
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from rtot.client.attend import outcome
+from rtot.client.failures import FailedError
+from rtot.client.phases import Reaction
 from rtot.client.run import Run
 from rtot.client.screen import Screen, visible
+from rtot.text import reason
 
 _MOST_OF_LINE = 64 * 1024
 _IN_MEMORY = 64 * 1024
@@ -41,8 +44,11 @@ class Many:
             waiting.put(member)
 
         def take() -> None:
-            while not waiting.empty():
-                member = waiting.get()
+            while True:
+                try:
+                    member = waiting.get_nowait()
+                except Empty:
+                    return
                 ended.put((member.url, outcome(member.run.work)))
 
         for _ in range(min(self._at_once, len(self._members))):
@@ -54,9 +60,9 @@ class Many:
         return max(statuses.values())
 
     def signalled(self, number: int) -> int | None:
-        """All are told. An exit status if there is none that would have to do with it."""
-        left = [member.run.signalled(number) for member in self._members]
-        return 128 + number if all(status is not None for status in left) else None
+        """All are told. An exit status if there is nothing left to stay for."""
+        found = {member.run.signalled(number) for member in self._members}
+        return 128 + number if found <= {Reaction.LEAVE, Reaction.NOTHING} else None
 
 
 class Prefixed:
@@ -89,27 +95,36 @@ class Grouped:
     """All of one server together, under its name, when it is over."""
 
     def __init__(self, screen: Screen, name: str) -> None:
+        import tempfile
+
         self._screen = screen
         self._name = name
-        import tempfile
+        self._lock = threading.Lock()
 
         self._held = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
         self._lengths: list[tuple[str, int]] = []
 
     def write(self, stream: str, data: bytes) -> None:
-        self._held.write(data)
-        last, length = self._lengths.pop() if self._lengths else (stream, 0)
-        if last == stream:
-            self._lengths.append((stream, length + len(data)))
-        else:
-            self._lengths += [(last, length), (stream, len(data))]
+        with self._lock:
+            if self._held.closed:
+                # What an action beside the run still has to say.
+                self._screen.write(stream, data)
+                return
+            try:
+                self._held.write(data)
+            except OSError as error:
+                raise FailedError(f"cannot keep the output: {reason(error)}") from error
+            if self._lengths and self._lengths[-1][0] == stream:
+                self._lengths[-1] = (stream, self._lengths[-1][1] + len(data))
+            else:
+                self._lengths.append((stream, len(data)))
 
     def tell(self, text: str) -> None:
         self.write("err", f"rtot: {visible(text)}\n".encode())
 
     def close(self) -> None:
         title = ("out", f"== {self._name} ==\n".encode())
-        with self._held:
+        with self._lock, self._held:
             self._held.seek(0)
             self._screen.write_together(chain([title], self._pieces()) if self._lengths else ())
 

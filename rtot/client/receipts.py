@@ -23,6 +23,12 @@ def receipt_line(receipt: Mapping[str, Any]) -> str:
     return "; ".join(parts) or "it had no process"
 
 
+def is_left(receipt: Mapping[str, Any]) -> bool:
+    """Whether something of the job may still run."""
+    failed = (told["exit"] != "0" for told in receipt.get("stop") or ())
+    return bool(receipt.get("surviving")) or any(failed)
+
+
 def short(signal: str) -> str:
     """`TERM` of `SIGTERM`."""
     return signal.removeprefix("SIG")

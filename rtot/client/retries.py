@@ -24,10 +24,19 @@ class Retries:
     """Of one session. Say what was `lost`, and when there is progress: `back`."""
 
     def __init__(
-        self, limit: float, clock: Clock, tell: Callable[[str], None], chance: Callable[[], float]
+        self,
+        limit: float,
+        clock: Clock,
+        tell: Callable[[str], None],
+        chance: Callable[[], float],
+        end: float | None = None,
     ) -> None:
-        """Try for `limit` seconds. `tell` takes lines for the user, `chance` gives 0.0 to 1.0."""
+        """Try for `limit` seconds, and not beyond `end` of the clock.
+
+        `tell` takes lines for the user, `chance` gives 0.0 to 1.0.
+        """
         self._limit = limit
+        self._end = end
         self._clock = clock
         self._tell = tell
         self._chance = chance
@@ -44,6 +53,8 @@ class Retries:
         if self._since is None:
             self._since = now
         last = self._since + self._limit
+        if self._end is not None:
+            last = min(last, self._end)
         if now >= last:
             raise GaveUpError(why)
         pause = min(_LONGEST, _SHORTEST * 2**self._tries) * (1 + self._chance()) / 2
@@ -54,6 +65,13 @@ class Retries:
             self._told = True
             self._tell(f"{why}; trying again for up to {self._limit:g} s")
         self._sleep(end)
+
+    def at_most(self, silence: float | None) -> float | None:
+        """How long a server may say nothing, if not until the end."""
+        if self._end is None:
+            return silence
+        left = max(0.1, self._end - self._clock.now())
+        return left if silence is None else min(silence, left)
 
     def back(self) -> None:
         """The server has answered, and more than that it cannot."""

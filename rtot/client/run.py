@@ -1,44 +1,29 @@
 """One job on one server, from its submission to its end.
 
 `Run.work` is for a thread of its own and waits for the server. What the user wants meanwhile comes
-in by `Run.signalled`, which never waits.
+in by `Run.signalled`, which never waits: what it brings about has a thread and a connection too.
 """
 
 import threading
 from collections.abc import Callable
-from enum import Enum, auto
 from signal import Signals
 
 from rtot.client.connection import Request
 from rtot.client.ending import OURS, ending
-from rtot.client.events import Event, Story
+from rtot.client.events import Event as Told
+from rtot.client.events import Story, job_at
 from rtot.client.failures import FailedError, GaveUpError, ReaderGoneError, RefusedError
+from rtot.client.jobs import get_job
+from rtot.client.lease import LEASE, LeaseKeeper
+from rtot.client.phases import TRANSITIONS, Event, Phase, Reaction, reaction
 from rtot.client.receipts import receipt_line, short
 from rtot.client.screen import Sink
 from rtot.client.session import Session
 from rtot.client.stdin import feed
 from rtot.client.submission import Order
 
-# How long a job lives on without its client, which may be about to connect again.
-LEASE = 60
 # How long its end waits for the receipt of a kill, in seconds.
 _RECEIPT = 2.0
-# After so many signals the client leaves at once.
-_LEAVE = 3
-
-
-class Phase(Enum):
-    """Of a run; each is followed by the next, or by OVER."""
-
-    WAITING = auto()
-    """It is to begin."""
-    CONNECTING = auto()
-    """No server knows of the job."""
-    SUBMITTING = auto()
-    """A server may know of it, and has not told which it is."""
-    RUNNING = auto()
-    """The job has a path."""
-    OVER = auto()
 
 
 def _in_a_thread(action: Callable[[], None]) -> None:
@@ -47,7 +32,10 @@ def _in_a_thread(action: Callable[[], None]) -> None:
 
 
 class Run:
-    """`owned`: the job ends when this client has gone. `reads`: our stdin is the job's."""
+    """`keeper`: the job ends when this client has gone, but not because its reader is slow.
+
+    `reads`: our stdin is the job's.
+    """
 
     def __init__(
         self,
@@ -55,7 +43,7 @@ class Run:
         order: Order,
         sink: Sink,
         *,
-        owned: bool = True,
+        keeper: LeaseKeeper | None = None,
         reads: bool = False,
         begin: Callable[[Callable[[], None]], None] = _in_a_thread,
     ) -> None:
@@ -63,31 +51,45 @@ class Run:
         self._connect = connect
         self._order = order
         self._sink = sink
-        self._owned = owned
+        self._keeper = keeper
         self._reads = reads
         self._beside = begin
         self._lock = threading.Lock()
-        self._path: str | None = None
+        # Under the lock, as signals come at any time.
         self._phase = Phase.WAITING
-        self._signals: list[int] = []
+        self._interrupts = 0
+        self._held: int | None = None
         self._killed: threading.Event | None = None
         """Set when the job's receipt is there, if we have killed it."""
+        # Written once, before RUNNING.
+        self._path = ""
 
     def work(self) -> int:
         """Run it; the exit status. Raises ReaderGoneError."""
         try:
-            return self._run()
+            status = self._told_why(self._run)
+            # What it has kept until now may fail to be written, too.
+            return self._told_why(self._close) or status
         except ReaderGoneError:
-            if self._owned and self._path is not None:
+            if self._keeper is not None and self._path:
                 # Nobody is there to see what it does.
                 self._act(self._hang_up)
             raise
+        finally:
+            if self._keeper is not None:
+                self._keeper.end()
+            self._move(Event.ENDED)
+
+    def _close(self) -> int:
+        self._sink.close()
+        return 0
+
+    def _told_why(self, work: Callable[[], int]) -> int:
+        try:
+            return work()
         except FailedError as error:
             self._sink.tell(self._explained(error))
             return OURS
-        finally:
-            self._move(Phase.OVER)
-            self._sink.close()
 
     def submit(self) -> str | None:
         """Submit it, and do not stay; its id. None if that failed, and the user was told."""
@@ -95,131 +97,145 @@ class Run:
             session = self._connect()
             session.read(Request("GET", "/ping"))
             reply = session.read(self._order.request(("fields", "")))
-            return reply.headers["location"].rpartition("/")[2]
+            return _id(job_at(reply.header("location")))
         except FailedError as error:
             self._sink.tell(self._explained(error))
             return None
 
-    def signalled(self, number: int) -> int | None:
-        """The user has sent us that signal. An exit status if we are to leave at once."""
+    def signalled(self, number: int) -> Reaction:
+        """The user has sent us that signal. What comes of it; to LEAVE is up to the caller."""
         with self._lock:
-            self._signals.append(number)
-            count, phase = len(self._signals), self._phase
-        leaves = 128 + number
-        match phase:
-            case Phase.WAITING | Phase.CONNECTING | Phase.OVER:
-                return leaves
-            case Phase.SUBMITTING:
-                # Delivered as soon as the job is known.
-                return leaves if count > 1 else None
-            case Phase.RUNNING if count >= _LEAVE:
-                return leaves
-            case Phase.RUNNING:
-                self._pass_on(number, again=count > 1)
-        return None
+            found = reaction(self._phase, number, self._interrupts)
+            self._interrupts += number == Signals.SIGINT
+            first = self._killed is None
+            if found is Reaction.HOLD:
+                self._held = number
+            elif found is Reaction.KILL and first:
+                self._killed = threading.Event()
+        match found:
+            case Reaction.HOLD:
+                what = "the job may be submitted already: waiting for the answer (again: leave)"
+                self._beside(lambda: self._sink.tell(what))
+            case Reaction.DELIVER:
+                self._begin(self._deliver, Signals(number))
+            case Reaction.KILL if first:
+                self._begin(self._end)
+        return found
 
-    def _move(self, phase: Phase) -> list[int]:
-        """Begin a phase; the signals that came before."""
+    def _move(self, event: Event) -> None:
         with self._lock:
-            self._phase = phase
-            return list(self._signals)
+            self._phase = TRANSITIONS[self._phase][event]
 
     def _run(self) -> int:
-        if signals := self._move(Phase.CONNECTING):
-            return 128 + signals[0]
+        if self._interrupted:
+            return 128 + Signals.SIGINT
+        self._move(Event.BEGUN)
         session = self._connect()
         # To know the server's life before there is a job that may get lost with it.
         session.read(Request("GET", "/ping"))
-        if signals := self._move(Phase.SUBMITTING):
-            return 128 + signals[0]
+        if self._interrupted:
+            return 128 + Signals.SIGINT
+        self._move(Event.MET)
         parameters = [("follow", "events"), ("times", "unix")]
-        if self._owned:
+        if self._keeper is not None:
             parameters.append(("lease", str(LEASE)))
         if self._reads:
             parameters.append(("stdin", "open"))
-        story = Story(session, follow=True, lease=LEASE if self._owned else 0)
-        for event in story.of_new(self._order.request(*parameters)):
-            match event.name:
+        story = Story(session, follow=True, lease=0 if self._keeper is None else LEASE)
+        for told in story.of_new(self._order.request(*parameters)):
+            match told.name:
                 case "location":
-                    self._submitted(event.data.decode())
+                    self._submitted(told.data.decode())
                 case "out" | "err":
-                    self._sink.write(event.name, event.data)
+                    self._write(told)
                 case "hint":
-                    self._sink.tell(f"hint: {event.fields['text']}")
+                    self._sink.tell(f"hint: {told.fields['text']}")
                 case "complete":
-                    return self._completed(event)
+                    return self._completed(told)
         raise FailedError("the server told of no end")
+
+    @property
+    def _interrupted(self) -> bool:
+        with self._lock:
+            return self._interrupts > 0
 
     def _submitted(self, path: str) -> None:
         self._path = path
-        signals = self._move(Phase.RUNNING)
+        self._move(Event.SUBMITTED)
+        if self._keeper is not None:
+            self._keeper.begin(path)
         if self._reads:
             self._begin(self._feed)
-        if signals:
-            self._pass_on(signals[0], again=False)
+        if self._held is not None:
+            self._begin(self._deliver, Signals(self._held))
 
-    def _completed(self, event: Event) -> int:
+    def _write(self, told: Told) -> None:
+        if self._keeper is None:
+            self._sink.write(told.name, told.data)
+            return
+        self._keeper.write_begun()
+        try:
+            self._sink.write(told.name, told.data)
+        finally:
+            self._keeper.write_ended()
+
+    def _completed(self, told: Told) -> int:
         if self._killed is not None:
             self._killed.wait(_RECEIPT)
-        status, why = ending(event.fields)
+        status, why = ending(told.fields)
         if why:
             self._sink.tell(f"{self._name} {why}")
         return status
 
     @property
     def _name(self) -> str:
-        assert self._path is not None
-        return f"job {self._path.rpartition('/')[2]}"
+        return f"job {_id(self._path)}"
 
     def _explained(self, error: FailedError) -> str:
-        if self._path is None:
+        if not self._path:
             return str(error)
-        job_id = self._path.rpartition("/")[2]
         if isinstance(error, GaveUpError):
-            fate = f"ends in {LEASE} s without a client" if self._owned else "runs on"
-            return f"{error}: job {job_id} {fate}; to go on: rtot logs -f {job_id}"
+            fate = "runs on" if self._keeper is None else "ends without its client"
+            return f"{error}: {self._name} {fate}; to go on: rtot logs -f {_id(self._path)}"
         if isinstance(error, RefusedError) and error.status == 404:
-            return f"job {job_id} is gone: it was deleted"
-        return f"job {job_id}: {error}"
+            return f"{self._name} is gone: it was deleted"
+        return f"{self._name}: {error}"
 
-    def _pass_on(self, number: int, *, again: bool) -> None:
-        if not again:
-            self._sink.tell(f"{short(Signals(number).name)} for {self._name} (again: KILL)")
-            self._begin(self._deliver, Signals(number))
-        elif self._killed is None:
-            self._killed = threading.Event()
-            self._begin(self._end, self._killed)
-
-    def _feed(self, session: Session, path: str) -> None:
+    def _feed(self, session: Session) -> None:
         try:
-            feed(session, path)
-        except FailedError:
-            # Half of its input must not look whole to the job.
-            self._kill(self._connect(), path, Signals.SIGTERM)
-            raise
+            feed(session, self._path)
+        except FailedError as error:
+            self._sink.tell(f"{self._name} does not get all of its stdin, and is ended: {error}")
+            # Half of it must not look whole to the job.
+            self._kill(session, Signals.SIGTERM)
 
-    def _hang_up(self, session: Session, path: str) -> None:
+    def _hang_up(self, session: Session) -> None:
         """As a terminal does that goes away. What is left ends when its lease does."""
-        session.read(_signal(path, Signals.SIGHUP, "&grace=never"))
+        session.read(self._signal(Signals.SIGHUP, "&grace=never"), once=True)
 
-    def _deliver(self, session: Session, path: str, signal: Signals) -> None:
+    def _deliver(self, session: Session, signal: Signals) -> None:
         """Let the job decide what to do about it. One that has not started is ended."""
+        again = " (again: KILL)" if signal is Signals.SIGINT else ""
         try:
-            session.read(_signal(path, signal, "&grace=never"))
+            session.read(self._signal(signal, "&grace=never"), once=True)
         except RefusedError as refused:
             if refused.status != 409:
                 raise
-            self._kill(session, path, signal)
+            if get_job(session, self._path, "fields=")["state"] == "new":
+                self._kill(session, Signals.SIGTERM)
+        else:
+            self._sink.tell(f"{short(signal.name)} sent to {self._name}{again}")
 
-    def _end(self, session: Session, path: str, killed: threading.Event) -> None:
+    def _end(self, session: Session) -> None:
+        assert self._killed is not None
         try:
-            self._kill(session, path, Signals.SIGKILL)
+            self._kill(session, Signals.SIGKILL)
         finally:
-            killed.set()
+            self._killed.set()
 
-    def _kill(self, session: Session, path: str, signal: Signals) -> None:
+    def _kill(self, session: Session, signal: Signals) -> None:
         try:
-            reply = session.read(_signal(path, signal), silence=None)
+            reply = session.read(self._signal(signal), silence=None)
         except RefusedError as refused:
             if refused.status not in (404, 409):
                 raise
@@ -227,20 +243,22 @@ class Run:
             return
         self._sink.tell(f"{self._name}: {receipt_line(reply.json())}")
 
+    def _signal(self, signal: Signals, more: str = "") -> Request:
+        return Request("POST", f"{self._path}/kill?signal={short(signal.name)}{more}")
+
     def _begin(self, action: Callable[..., object], *args: object) -> None:
         self._beside(lambda: self._act(action, *args))
 
     def _act(self, action: Callable[..., object], *args: object) -> None:
         """Beside what `work` does, over another connection."""
-        assert self._path is not None
         session = self._connect()
         try:
-            action(session, self._path, *args)
+            action(session, *args)
         except FailedError as error:
             self._sink.tell(self._explained(error))
         finally:
             session.close()
 
 
-def _signal(path: str, signal: Signals, more: str = "") -> Request:
-    return Request("POST", f"{path}/kill?signal={short(signal.name)}{more}")
+def _id(path: str) -> str:
+    return path.rpartition("/")[2]

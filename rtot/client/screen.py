@@ -20,17 +20,17 @@ _OUT, _ERR = 1, 2
 
 def visible(text: str) -> str:
     """The text with each character that cannot be seen written as an escape."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
-    return "".join(c if c.isprintable() and c != "\ufffd" else _escaped(c) for c in text)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def _escaped(char: str) -> str:
-    return char if char == "\ufffd" else char.encode("unicode_escape", "surrogatepass").decode()
+    return char.encode("unicode_escape", "surrogatepass").decode()
 
 
 class Sink(Protocol):
-    """Where a job's output goes, and what is said about it."""
+    """Where a job's output goes, and what is said about it. Threads may share it."""
 
     def write(self, stream: str, data: bytes) -> None:
         """`stream` is out or err. Raises ReaderGoneError and FailedError."""
@@ -43,11 +43,12 @@ class Sink(Protocol):
 
 
 class Screen:
-    """stdout and stderr. Threads may share it: what is written at once stays together."""
+    """stdout and stderr. What is written at once stays together."""
 
     def __init__(self, environ: Mapping[str, str], color: str = "auto") -> None:
         """`color` is always, never, or auto: on a terminal, unless NO_COLOR or TERM=dumb."""
-        self._lock = threading.Lock()
+        # One each: a pager that takes no more of stdout must not silence us.
+        self._locks = {_OUT: threading.Lock(), _ERR: threading.Lock()}
         self.is_terminal = os.isatty(_OUT)
         self._progress = ""
         self._dumb = environ.get("TERM", "dumb") == "dumb"
@@ -75,12 +76,13 @@ class Screen:
         return found.columns or 80, max(found.lines or 24, 4)
 
     def write(self, stream: str, data: bytes) -> None:
-        with self._lock:
-            _write_all(_OUT if stream == "out" else _ERR, data)
+        fd = _OUT if stream == "out" else _ERR
+        with self._locks[fd]:
+            _write_all(fd, data)
 
     def write_together(self, pieces: Iterable[tuple[str, bytes]]) -> None:
         """Pieces of streams, with nothing of others between them."""
-        with self._lock:
+        with self._locks[_OUT], self._locks[_ERR]:
             for stream, data in pieces:
                 _write_all(_OUT if stream == "out" else _ERR, data)
 
@@ -97,7 +99,7 @@ class Screen:
         self.write("out", b"\033[H\033[2J")
 
     def tell(self, text: str) -> None:
-        with self._lock:
+        with self._locks[_ERR]:
             clear = "\r\033[K" if self._progress else ""
             self._say(f"{clear}rtot: {visible(text)}\n{self._progress}".encode())
 
@@ -105,7 +107,7 @@ class Screen:
         """What is going on, if stderr is a terminal; in place of what was said so before."""
         if not self.shows_progress or text == self._progress:
             return
-        with self._lock:
+        with self._locks[_ERR]:
             self._say(f"\r\033[K{visible(text)}".encode())
             self._progress = text
 

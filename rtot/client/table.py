@@ -47,13 +47,9 @@ def duration(seconds: float) -> str:
     """A time span in one or two units: `0.42s`, `17s`, `3m12s`, `2h05m`, `9d04h`."""
     if seconds < 10:
         return f"{max(0.0, seconds):.2g}s" if seconds >= 0.005 else "0s"
-    for size, unit, smaller, small in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "m"),
-        (60, "m", 1, "s"),
-    ):
-        if seconds >= size:
-            whole, rest = divmod(int(seconds), size)
+    for length, unit, smaller, small in _UNITS:
+        if seconds >= length:
+            whole, rest = divmod(int(seconds), length)
             return f"{whole}{unit}{rest // smaller:02}{small}"
     return f"{int(seconds)}s"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rtot.client.ending import OURS, TIMED_OUT, Ending, ending
-from rtot.client.failures import NoJobError
+from rtot.client.failures import GaveUpError, NoJobError
 from rtot.client.jobs import Changes, Job, JobList, get_job, query
 from rtot.client.screen import Screen
 from rtot.client.session import Session
@@ -54,8 +54,34 @@ class _Waiting:
 
 def wait(session: Session, options: WaitOptions, screen: Screen, now: Callable[[], float]) -> int:
     """The exit status of the first that failed, or with `any` of the first that ended."""
-    end = None if options.timeout is None else now() + options.timeout
     waiting = _Waiting(screen)
+    end = None if options.timeout is None else now() + options.timeout
+    try:
+        _wait(session, options, screen, waiting, lambda: None if end is None else end - now())
+    except GaveUpError:
+        if end is None or now() < end:
+            raise
+    finally:
+        screen.progress("")
+    if waiting.pending and not (options.any and waiting.ended):
+        ids = ", ".join(map(str, sorted(waiting.pending)))
+        screen.tell(f"timed out: not complete: {ids}")
+        return TIMED_OUT
+    if options.any:
+        job_id, how = waiting.ended[0]
+        screen.print(f"{job_id} {how.status}")
+        return how.status
+    return waiting.failed[0].status if waiting.failed else 0
+
+
+def _wait(
+    session: Session,
+    options: WaitOptions,
+    screen: Screen,
+    waiting: _Waiting,
+    left: Callable[[], float | None],
+) -> None:
+    """Until there is nothing to wait for, or no time `left` (s; None for any)."""
     selection = [("fields", _FIELDS)]
     if options.label is not None:
         selection.append(("label", options.label))
@@ -73,19 +99,11 @@ def wait(session: Session, options: WaitOptions, screen: Screen, now: Callable[[
         if not waiting.pending and not waiting.ended:
             raise NoJobError(f"no job has the label {options.label}")
     while waiting.pending and not (options.any and waiting.ended):
-        left = None if end is None else end - now()
-        if left is not None and left <= 0:
-            ids = ", ".join(map(str, sorted(waiting.pending)))
-            screen.tell(f"timed out: not complete: {ids}")
-            return TIMED_OUT
+        seconds = left()
+        if seconds is not None and seconds <= 0:
+            return
         screen.progress(waiting.progress())
-        _note(jobs.changes() if left is None else jobs.changes(left), waiting, session)
-    screen.progress("")
-    if options.any:
-        job_id, how = waiting.ended[0]
-        screen.print(f"{job_id} {how.status}")
-        return how.status
-    return waiting.failed[0].status if waiting.failed else 0
+        _note(jobs.changes() if seconds is None else jobs.changes(seconds), waiting, session)
 
 
 def _note(changes: Changes, waiting: _Waiting, session: Session) -> None:

@@ -366,7 +366,7 @@ def test_an_upload_that_is_sent_again_is_written_once() -> None:
     assert b'{"written":6}' in send("/jobs/0/in?offset=3", b"lo you")
     assert b"".join(taken) == b"hello you"
     output = send("/jobs/0/in?offset=10", b"!")
-    assert output.startswith(b"HTTP/1.1 409 ")
+    assert output.startswith(b"HTTP/1.1 416 ")
     assert b"has 9 bytes, and these begin at 10" in output
     assert b'{"written":1}' in send("/jobs/0/in?offset=9&close", b"!")
     assert b"".join(taken) == b"hello you!"

@@ -1,7 +1,7 @@
 """A server that follows a script, a clock that nobody waits for, and a screen to look at."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rtot.client.connection import SILENCE, Request, Response
@@ -16,7 +16,7 @@ class Answer(NamedTuple):
 
     pieces: Sequence[bytes | LostError] = ()
     status: int = 200
-    headers: dict[str, str] = {}  # noqa: RUF012
+    headers: dict[str, str] = {"rtot-server": "life"}  # noqa: RUF012
 
 
 class Said(NamedTuple):
@@ -45,8 +45,11 @@ class Script:
         self.steps = list(steps)
         self.requests: list[Request] = []
         self.silences: list[float | None] = []
+        self.before: Callable[[], None] = lambda: None
+        """What happens while a request is under way."""
 
     def exchange(self, request: Request, silence: float | None = SILENCE) -> Response:
+        self.before()
         self.requests.append(request)
         self.silences.append(silence)
         assert self.steps, f"nobody expects {request.method} {request.target}"

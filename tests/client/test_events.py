@@ -116,13 +116,14 @@ def test_cut_anywhere_not_a_byte_is_lost(data: st.DataObject) -> None:
     events = [
         json.dumps(event("out", i + 1, text=c)).encode() + b"\n" for i, c in enumerate(text)
     ] + [json.dumps(event("complete", len(text))).encode() + b"\n"]
+    headers = {"location": "/jobs/7", "rtot-server": "life"}
     steps: list[Said] = []
     told = 0
     for i in range(100):
         rest = b"".join(events[told:])
         size = data.draw(st.integers(0, len(rest))) if i < 99 else len(rest)
         asked = "POST /jobs" if not steps else "GET /jobs/7/events"
-        answer = Answer([rest[:size], LostError("cut")], 200, {"location": "/jobs/7"})
+        answer = Answer([rest[:size], LostError("cut")], 200, headers)
         steps.append(Said(asked, answer))
         told += rest[:size].count(b"\n")
         if told == len(events):

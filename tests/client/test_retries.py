@@ -73,3 +73,15 @@ def test_it_begins_anew_after_progress() -> None:
         trying.lost("gone")
         trying.back()
     assert set(clock.slept) == {0.2}
+
+
+def test_it_ends_when_there_is_no_time_left() -> None:
+    clock = Clock()
+    trying = Retries(300, clock, list[str]().append, lambda: 1.0, end=clock.time + 1)
+    assert (trying.at_most(45), trying.at_most(None), trying.at_most(0.5)) == (1, 1, 0.5)
+    for _ in range(3):
+        trying.lost("gone")
+    with pytest.raises(GaveUpError):
+        trying.lost("gone")
+    assert clock.slept == [0.2, 0.4, 0.4]
+    assert retries(1, clock, []).at_most(45) == 45

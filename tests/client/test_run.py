@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rtot.client.failures import LostError, ReaderGoneError
+from rtot.client.failures import FailedError, LostError, ReaderGoneError
+from rtot.client.lease import LeaseKeeper
+from rtot.client.phases import Reaction
 from rtot.client.run import Run
 from rtot.client.submission import Order
 from tests.client.script import Said, Stage, lost, said
@@ -26,12 +28,27 @@ def job(*events: object) -> Said:
     return said("POST /jobs?", list(events), 201, location="/jobs/7")
 
 
-def run(stage: Stage, **options: bool) -> Run:
+class Keeper(LeaseKeeper):
+    """One that notes what it is told, and has no thread."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: Stage().session())
+        self.noted: list[str] = []
+
+    def begin(self, path: str) -> None:
+        self.noted.append(path)
+
+    def end(self) -> None:
+        self.noted.append("end")
+
+
+def run(stage: Stage, *, owned: bool = True, reads: bool = False) -> Run:
     def at_once(action: Callable[[], None]) -> None:
         action()
 
+    keeper = Keeper() if owned else None
     order = Order(b"script")
-    return Run(stage.session, order, stage.paper, begin=at_once, **options)
+    return Run(stage.session, order, stage.paper, keeper=keeper, reads=reads, begin=at_once)
 
 
 def test_a_job() -> None:
@@ -77,9 +94,7 @@ def test_what_fails_is_255(steps: list[Said], told: str) -> None:
     assert stage.done()
 
 
-@pytest.mark.parametrize(
-    ("owned", "fate"), [(True, "ends in 60 s without a client"), (False, "runs on")]
-)
+@pytest.mark.parametrize(("owned", "fate"), [(True, "ends without its client"), (False, "runs on")])
 def test_giving_up_tells_how_to_go_on(owned: bool, fate: str) -> None:
     stage = Stage(PING, job(event("out", 1, text=""), LostError("cut")), retry=0.0)
     assert run(stage, owned=owned).work() == 255
@@ -99,9 +114,9 @@ class Interrupting(Stage):
 
     running: Run
 
-    def play(self, numbers: list[int]) -> tuple[int, list[int | None]]:
+    def play(self, numbers: list[int]) -> tuple[int, list[Reaction]]:
         self.running = run(self)
-        answers: list[int | None] = []
+        answers: list[Reaction] = []
         write = self.paper.write
 
         def note(stream: str, data: bytes) -> None:
@@ -117,29 +132,49 @@ def test_an_interrupt_is_delivered_then_it_kills_then_it_leaves() -> None:
     kill = said("POST /jobs/7/kill?signal=KILL", RECEIPT)
     stage = Interrupting(PING, job(event("out", 1, text="x"), ended), INT, kill)
     status, answers = stage.play([signal.SIGINT, signal.SIGINT, signal.SIGINT])
-    assert (status, answers) == (137, [None, None, 130])
+    assert (status, answers) == (137, [Reaction.DELIVER, Reaction.KILL, Reaction.LEAVE])
     assert stage.paper.told == [
-        "INT for job 7 (again: KILL)",
+        "INT sent to job 7 (again: KILL)",
         "job 7: KILL to sh (5)",
         "job 7 killed: SIGKILL",
     ]
 
 
-def test_a_hangup_is_passed_on() -> None:
-    deliver = said("POST /jobs/7/kill?signal=HUP&grace=never", {})
-    stage = Interrupting(PING, job(event("out", 1, text="x"), DONE), deliver)
-    assert stage.play([signal.SIGHUP]) == (0, [None])
+def test_a_hangup_and_a_term_are_passed_on_however_many() -> None:
+    stage = Interrupting(
+        PING,
+        job(event("out", 1, text="x"), DONE),
+        said("POST /jobs/7/kill?signal=HUP&grace=never", {}),
+        said("POST /jobs/7/kill?signal=TERM&grace=never", {}),
+        said("POST /jobs/7/kill?signal=TERM&grace=never", {}),
+    )
+    numbers = [signal.SIGHUP, signal.SIGTERM, signal.SIGTERM]
+    assert stage.play([*numbers]) == (0, [Reaction.DELIVER] * 3)
+    assert stage.paper.told == [f"{name} sent to job 7" for name in ("HUP", "TERM", "TERM")]
 
 
-def test_a_job_that_waits_is_ended() -> None:
+def test_what_may_have_been_delivered_is_not_delivered_again() -> None:
+    stage = Interrupting(
+        PING,
+        job(event("out", 1, text="x"), DONE),
+        Said(INT.asked, LostError("cut", sent=True)),
+    )
+    assert stage.play([signal.SIGINT]) == (0, [Reaction.DELIVER])
+    assert stage.paper.told == ["job 7: cut; whether it was done is not known"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_job_that_waits_is_ended(number: signal.Signals) -> None:
+    name = number.name.removeprefix("SIG")
     stage = Interrupting(
         PING,
         job(event("out", 1, text="x"), {**DONE, "reason": "killed"}),
-        said("POST /jobs/7/kill?signal=INT&grace=never", {"error": "has not started"}, 409),
-        said("POST /jobs/7/kill?signal=INT", {**RECEIPT, "signal": "SIGINT", "signalled": []}),
+        said(f"POST /jobs/7/kill?signal={name}&grace=never", {"error": "has not started"}, 409),
+        said("GET /jobs/7?fields=", {"jobs": [{"state": "new"}]}),
+        said("POST /jobs/7/kill?signal=TERM", {**RECEIPT, "signalled": []}),
     )
-    assert stage.play([signal.SIGINT]) == (255, [None])
-    assert stage.paper.told[1] == "job 7: it had no process"
+    assert stage.play([number]) == (255, [Reaction.DELIVER])
+    assert stage.paper.told[0] == "job 7: it had no process"
 
 
 def test_one_that_has_ended_meanwhile() -> None:
@@ -147,42 +182,49 @@ def test_one_that_has_ended_meanwhile() -> None:
         PING,
         job(event("out", 1, text="x"), DONE),
         said("POST /jobs/7/kill?signal=INT&grace=never", {}, 409),
-        said("POST /jobs/7/kill?signal=INT", {}, 409),
+        said("GET /jobs/7?fields=", {"jobs": [{"state": "complete"}]}),
     )
-    assert stage.play([signal.SIGINT]) == (0, [None])
-    assert stage.paper.told == ["INT for job 7 (again: KILL)"]
+    assert stage.play([signal.SIGINT]) == (0, [Reaction.DELIVER])
+    assert stage.paper.told == []
 
 
-def test_nothing_is_submitted_after_a_signal() -> None:
+def test_nothing_is_submitted_after_an_interrupt() -> None:
     stage = Stage()
     runner = run(stage)
-    assert runner.signalled(signal.SIGTERM) == 143
-    assert runner.work() == 143
+    assert runner.signalled(signal.SIGINT) is Reaction.LEAVE
+    assert runner.work() == 130
     stage = Stage(PING)
     runner = run(stage)
-    exchange = stage.script.exchange
 
-    def interrupted(*args: object) -> object:
-        assert runner.signalled(signal.SIGINT) == 130
-        return exchange(*args)  # type: ignore[arg-type]
+    def interrupt() -> None:
+        assert runner.signalled(signal.SIGINT) is Reaction.LEAVE
 
-    stage.script.exchange = interrupted  # type: ignore[assignment, method-assign]
+    stage.script.before = interrupt
     assert runner.work() == 130
+    assert runner.signalled(signal.SIGINT) is Reaction.NOTHING
 
 
 def test_a_signal_while_it_is_submitted_is_delivered_when_the_job_is_known() -> None:
     stage = Stage(PING, job(DONE), INT)
     runner = run(stage)
-    exchange = stage.script.exchange
 
-    def interrupted(*args: object) -> object:
+    def interrupt() -> None:
         if len(stage.script.requests) == 1:
-            assert runner.signalled(signal.SIGINT) is None
-        return exchange(*args)  # type: ignore[arg-type]
+            assert runner.signalled(signal.SIGINT) is Reaction.HOLD
+            assert runner.signalled(signal.SIGINT) is Reaction.LEAVE
 
-    stage.script.exchange = interrupted  # type: ignore[assignment, method-assign]
+    stage.script.before = interrupt
     assert runner.work() == 0
     assert stage.done()
+    assert stage.paper.told[0].startswith("the job may be submitted already")
+
+
+def test_the_lease_is_kept_from_the_jobs_beginning_to_its_end() -> None:
+    stage = Stage(PING, job(event("out", 1, text="x"), DONE))
+    runner = run(stage)
+    runner.work()
+    assert isinstance(runner._keeper, Keeper)
+    assert runner._keeper.noted == ["/jobs/7", "end"]
 
 
 def test_without_a_reader_the_job_hears_of_it() -> None:
@@ -199,4 +241,14 @@ def test_without_a_reader_the_job_hears_of_it() -> None:
     with pytest.raises(ReaderGoneError):
         run(stage).work()
     assert stage.done()
-    assert stage.paper.closed
+
+
+def test_what_was_kept_cannot_be_written() -> None:
+    stage = Stage(PING, job(DONE))
+
+    def fail() -> None:
+        raise FailedError("no space left on device")
+
+    stage.paper.close = fail  # type: ignore[method-assign]
+    assert run(stage).work() == 255
+    assert stage.paper.told == ["job 7: no space left on device"]

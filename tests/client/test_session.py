@@ -4,6 +4,7 @@ import pytest
 
 from rtot.client.connection import Request
 from rtot.client.failures import (
+    FailedError,
     GaveUpError,
     LostError,
     RefusedError,
@@ -74,3 +75,34 @@ def test_giving_up() -> None:
     stage = Stage(lost("GET /ping", "no route"), retry=0)
     with pytest.raises(GaveUpError, match="no route"):
         stage.session().read(PING)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (Answer([b"<html>"], 200, {}), "has no Rtot-Server"),
+        (Answer([b"<html>"]), "is no JSON"),
+        (Answer([], 301, {"location": "https://login.example/"}), "status 301"),
+    ],
+)
+def test_what_a_proxy_says_is_not_taken_for_rtot(answer: Answer, why: str) -> None:
+    with pytest.raises(FailedError, match=why):
+        Stage(Said("GET /ping", answer)).session().read(PING).json()
+
+
+def test_what_may_have_been_done_is_not_done_again() -> None:
+    stage = Stage(lost("POST /x"), Said("POST /x", LostError("cut", sent=True)))
+    with pytest.raises(FailedError, match="cut; whether it was done is not known"):
+        stage.session().read(Request("POST", "/x"), once=True)
+    assert stage.done()
+
+
+def test_a_name_that_nobody_knows_may_come_back_if_it_was_there() -> None:
+    unknown = Said("GET /ping", LostError("no such host", unknown=True))
+    with pytest.raises(FailedError, match="no such host"):
+        Stage(unknown).session().read(PING)
+    stage = Stage(said("GET /ping"), unknown, said("GET /ping"))
+    session = stage.session()
+    session.read(PING)
+    session.read(PING)
+    assert stage.done()

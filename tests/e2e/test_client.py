@@ -264,7 +264,8 @@ def test_signals_are_passed_on(client: Client, number: signal.Signals) -> None:
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (5, f"got {name}\n".encode())
-    assert err.startswith(f"rtot: {name} for job 0 (again: KILL)\n".encode())
+    assert b"Traceback" not in err
+    assert b"KILL" not in err
 
 
 @pytest.fixture
@@ -302,8 +303,9 @@ def test_ctrl_c_is_for_the_job_then_kills_it(terminal: Terminal) -> None:
     )
     child.expect("ready")
     child.sendintr()
-    child.expect(r"INT for job 0 \(again: KILL\)")
-    child.expect("trapped")
+    # In any order.
+    for _ in range(2):
+        child.expect([r"INT sent to job 0 \(again: KILL\)", "trapped"])
     child.sendintr()
     child.expect(r"rtot: job 0: KILL to job-0 \(\d+\)")
     child.expect("rtot: job 0 killed: SIGKILL")
