@@ -62,13 +62,12 @@ class _Command:
     def client(self, url: str | None = None, sink: Sink | None = None) -> Client:
         """A client of that server, or of the one that was asked for. Raises UsageError."""
         options = self.options
-        where = "RTOT_URL" if url is None else "--on"
         if url is None:
             url = options.get("url") or os.environ.get("RTOT_URL") or _URL
         try:
             address = parse_url(url)
         except ValueError as error:
-            raise UsageError(f"{where}: {error}") from None
+            raise UsageError(f"RTOT_URL: {error}") from None
         files = TlsFiles(
             options.get("ca") or os.environ.get("RTOT_CA"),
             options.get("cert") or os.environ.get("RTOT_CERT"),
@@ -220,8 +219,12 @@ def _urls(text: str) -> list[str]:
     urls = [url for url in found if url]
     if not urls:
         raise UsageError("--on: there is no URL")
-    if len(set(urls)) < len(urls):
-        raise UsageError("--on: a URL is there twice")
+    try:
+        places = {parse_url(url)._replace(url="") for url in urls}
+    except ValueError as error:
+        raise UsageError(f"--on: {error}") from None
+    if len(places) < len(urls):
+        raise UsageError("--on: a server is there twice")
     return urls
 
 

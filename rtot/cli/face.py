@@ -12,8 +12,15 @@ def main(argv: Sequence[str]) -> int:
         from rtot.cli.main import main as serve
 
         return serve(argv)
+    import os
     import signal
 
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # So that no socket gets its number. It cannot be written to, and is read as empty.
+            os.open(os.devnull, os.O_RDONLY)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # No KeyboardInterrupt, whose traceback nobody wants.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

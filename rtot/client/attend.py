@@ -4,6 +4,7 @@ Python runs a signal's handler in the main thread, between two steps of it. So t
 waits, for whichever comes first: the end of the work, or a signal.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -21,7 +22,7 @@ def attend(work: Callable[[], int], signalled: Callable[[int], int | None]) -> i
     `signalled` is told of INT, TERM and HUP while that goes on, and may answer with an exit status
     with which to leave at once.
     """
-    # A status, or the number of a signal, below 0.
+    # A status, or below 0 the number of a signal.
     facts: SimpleQueue[int] = SimpleQueue()
     threading.Thread(target=lambda: facts.put(outcome(work)), daemon=True).start()
     before = {number: signal.getsignal(number) for number in _PASSED_ON}
@@ -29,15 +30,19 @@ def attend(work: Callable[[], int], signalled: Callable[[int], int | None]) -> i
         # nohup(1) has HUP ignored, and a shell INT for what runs in its background.
         if before[number] is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: facts.put(-number))
-    try:
-        while (fact := facts.get()) < 0:
-            status = signalled(-fact)
-            if status is not None:
-                return status
-        return fact
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    status: int | None = None
+    interrupted = False
+    while status is None:
+        fact = facts.get()
+        status = signalled(-fact) if fact < 0 else fact
+        interrupted = interrupted or fact == -signal.SIGINT
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    if interrupted and status == 128 + signal.SIGINT:
+        # A shell goes on with its loop unless its child dies of it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return status
 
 
 def outcome(work: Callable[[], int]) -> int:

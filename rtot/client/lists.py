@@ -55,6 +55,7 @@ def list_jobs(
         known.update({job["id"]: job for job in changes.jobs})
         if options.last is not None:
             known = {job_id: known[job_id] for job_id in sorted(known)[-options.last :]}
+            changed = [job for job in changed if job["id"] in known]
         view.update(known.values(), changed)
 
 

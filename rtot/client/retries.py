@@ -18,6 +18,8 @@ class Clock(Protocol):
 
     def now(self) -> float: ...
     def sleep(self, seconds: float) -> None: ...
+    def wake(self) -> None:
+        """End a sleep, and those to come. Another thread may call it."""
 
 
 class Retries:
@@ -37,6 +39,7 @@ class Retries:
         """
         self._limit = limit
         self._end = end
+        self._stopped = False
         self._clock = clock
         self._tell = tell
         self._chance = chance
@@ -55,7 +58,7 @@ class Retries:
         last = self._since + self._limit
         if self._end is not None:
             last = min(last, self._end)
-        if now >= last:
+        if now >= last or self._stopped:
             raise GaveUpError(why)
         pause = min(_LONGEST, _SHORTEST * 2**self._tries) * (1 + self._chance()) / 2
         end = min(now + max(pause, at_least), last)
@@ -65,6 +68,13 @@ class Retries:
             self._told = True
             self._tell(f"{why}; trying again for up to {self._limit:g} s")
         self._sleep(end)
+        if self._stopped:
+            raise GaveUpError(why)
+
+    def stop(self) -> None:
+        """Do not try again. Another thread may call it."""
+        self._stopped = True
+        self._clock.wake()
 
     def at_most(self, silence: float | None) -> float | None:
         """How long a server may say nothing, if not until the end."""

@@ -22,6 +22,7 @@ from rtot.client.session import Session
 from rtot.client.stdin import feed
 from rtot.client.submission import Order
 
+_BEFORE_THE_JOB = {Phase.WAITING, Phase.CONNECTING, Phase.SUBMITTING}
 # How long its end waits for the receipt of a kill, in seconds.
 _RECEIPT = 2.0
 
@@ -58,7 +59,9 @@ class Run:
         # Under the lock, as signals come at any time.
         self._phase = Phase.WAITING
         self._interrupts = 0
-        self._held: int | None = None
+        self._early: int | None = None
+        """The first signal that came before the job was known."""
+        self._session: Session | None = None
         self._killed: threading.Event | None = None
         """Set when the job's receipt is there, if we have killed it."""
         # Written once, before RUNNING.
@@ -88,6 +91,10 @@ class Run:
         try:
             return work()
         except FailedError as error:
+            if self._early is not None and not self._path:
+                if self._phase is Phase.SUBMITTING:
+                    self._sink.tell(f"left without an answer (see rtot ls): {error}")
+                return 128 + self._early
             self._sink.tell(self._explained(error))
             return OURS
 
@@ -108,8 +115,11 @@ class Run:
             found = reaction(self._phase, number, self._interrupts)
             self._interrupts += number == Signals.SIGINT
             first = self._killed is None
-            if found is Reaction.HOLD:
-                self._held = number
+            if found in (Reaction.HOLD, Reaction.LEAVE) and self._phase in _BEFORE_THE_JOB:
+                self._early = self._early or number
+                if self._session is not None:
+                    # Whoever has had enough waits for an answer, but not for a server.
+                    self._session.retries.stop()
             elif found is Reaction.KILL and first:
                 self._killed = threading.Event()
         match found:
@@ -127,14 +137,16 @@ class Run:
             self._phase = TRANSITIONS[self._phase][event]
 
     def _run(self) -> int:
-        if self._interrupted:
-            return 128 + Signals.SIGINT
-        self._move(Event.BEGUN)
         session = self._connect()
+        with self._lock:
+            self._session = session
+        if self._early is not None:
+            return 128 + self._early
+        self._move(Event.BEGUN)
         # To know the server's life before there is a job that may get lost with it.
         session.read(Request("GET", "/ping"))
-        if self._interrupted:
-            return 128 + Signals.SIGINT
+        if self._early is not None:
+            return 128 + self._early
         self._move(Event.MET)
         parameters = [("follow", "events"), ("times", "unix")]
         if self._keeper is not None:
@@ -154,11 +166,6 @@ class Run:
                     return self._completed(told)
         raise FailedError("the server told of no end")
 
-    @property
-    def _interrupted(self) -> bool:
-        with self._lock:
-            return self._interrupts > 0
-
     def _submitted(self, path: str) -> None:
         self._path = path
         self._move(Event.SUBMITTED)
@@ -166,8 +173,8 @@ class Run:
             self._keeper.begin(path)
         if self._reads:
             self._begin(self._feed)
-        if self._held is not None:
-            self._begin(self._deliver, Signals(self._held))
+        if self._early is not None:
+            self._begin(self._deliver, Signals(self._early))
 
     def _write(self, told: Told) -> None:
         if self._keeper is None:
@@ -211,7 +218,12 @@ class Run:
 
     def _hang_up(self, session: Session) -> None:
         """As a terminal does that goes away. What is left ends when its lease does."""
-        session.read(self._signal(Signals.SIGHUP, "&grace=never"), once=True)
+        try:
+            session.read(self._signal(Signals.SIGHUP, "&grace=never"), once=True)
+        except RefusedError as refused:
+            # 409: it has ended already.
+            if refused.status != 409:
+                raise
 
     def _deliver(self, session: Session, signal: Signals) -> None:
         """Let the job decide what to do about it. One that has not started is ended."""

@@ -5,6 +5,7 @@ What is tried again must do no harm if it is done twice: whoever asks sees to th
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -77,11 +78,17 @@ def header(headers: Mapping[str, str], name: str) -> str:
 class SystemClock:
     """CLOCK_MONOTONIC."""
 
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
     def now(self) -> float:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        self._woken.wait(seconds)
+
+    def wake(self) -> None:
+        self._woken.set()
 
 
 class Session:

@@ -6,9 +6,11 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from rtot.client.connection import Request
+from rtot.client.failures import FailedError
 
-# A server takes a request line of 8 KB.
+# A server takes a request line of 8 KB, and 16 KB with all headers.
 _LONGEST_TARGET = 6000
+_LARGEST_HEAD = 15_000
 
 
 class Order(NamedTuple):
@@ -20,7 +22,7 @@ class Order(NamedTuple):
     env: tuple[str, ...] = ()
 
     def request(self, *parameters: tuple[str, str]) -> Request:
-        """With those parameters too, and a key of its own."""
+        """With those parameters too, and a key of its own. Raises FailedError."""
         fields = [("Idempotency-Key", os.urandom(16).hex())]
         # Where neither a log nor a list shows them.
         fields += [("Rtot-Env", quote(os.fsencode(pair), safe="=/:")) for pair in self.env]
@@ -30,7 +32,12 @@ class Order(NamedTuple):
         if len(with_arguments) <= _LONGEST_TARGET:
             target = with_arguments
         else:
-            fields += [("Rtot-Arg", word) for word in arguments]
+            # One list (RFC 9110, 5.6), as a server takes a hundred headers.
+            fields.append(("Rtot-Arg", ",".join(arguments)))
+        size = len(target) + sum(len(name) + len(value) + 4 for name, value in fields)
+        if size > _LARGEST_HEAD:
+            why = f"arguments and variables take {size} bytes, and a request has room for"
+            raise FailedError(f"{why} {_LARGEST_HEAD}: put them into the script")
         return Request("POST", target, tuple(fields), self.script)
 
 

@@ -88,7 +88,7 @@ def test_help(word: object) -> None:
         (["run", "-d", "-i", "-c", "x"], "-d does not stay"),
         (["run", "-i", "-"], "cannot be both"),
         (["run", "-P", "3", "-c", "x"], "-P goes with --on"),
-        (["run", "--on", "http://a,http://a", "-c", "x"], "twice"),
+        (["run", "--on", "http://a,http://a/", "-c", "x"], "twice"),
         (["run", "--on", ",", "-c", "x"], "there is no URL"),
         (["run", "--on", "@/no/such", "-c", "x"], "cannot read /no/such"),
         (["run", "--on", "http://a", "-d", "-c", "x"], "-d does not go with --on"),

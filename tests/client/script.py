@@ -87,6 +87,9 @@ class Clock:
         self.slept.append(round(seconds, 3))
         self.time += seconds
 
+    def wake(self) -> None:
+        """Nobody waits."""
+
 
 class Paper:
     """Where a job's output is written, and what is said of it."""

@@ -119,6 +119,12 @@ def test_watching_the_last() -> None:
     assert [line.split()[0] for line in sheet.lines] == ["ID", "2", "3"]
 
 
+def test_watching_the_last_without_a_terminal() -> None:
+    sheet = Sheet()
+    watched(sheet, page(job(5)), changed(job(4)), changed(job(6)), last=1)
+    assert [line.split()[0] for line in sheet.lines] == ["ID", "5", "6"]
+
+
 def test_all_about_a_job() -> None:
     found = job(7, out="a\x07\nb\n", err="", exit="exit status 3", receipt=None, usage={"user": 1})
     sheet = Sheet()

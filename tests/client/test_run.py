@@ -219,6 +219,28 @@ def test_a_signal_while_it_is_submitted_is_delivered_when_the_job_is_known() -> 
     assert stage.paper.told[0].startswith("the job may be submitted already")
 
 
+def test_whoever_has_had_enough_does_not_wait_for_a_server() -> None:
+    stage = Stage(PING, said("POST /jobs", {"error": "queue full"}, 503), retry=1000)
+    runner = run(stage)
+
+    def term() -> None:
+        if len(stage.script.requests) == 1:
+            assert runner.signalled(signal.SIGTERM) is Reaction.HOLD
+
+    stage.script.before = term
+    assert runner.work() == 143
+    assert stage.paper.told[-1] == "left without an answer (see rtot ls): queue full"
+    stage = Stage(lost("GET /ping"), retry=1000)
+    runner = run(stage)
+    stage.script.before = lambda: assert_leaves(runner)
+    assert runner.work() == 130
+    assert stage.paper.told == []
+
+
+def assert_leaves(runner: Run) -> None:
+    assert runner.signalled(signal.SIGINT) is Reaction.LEAVE
+
+
 def test_the_lease_is_kept_from_the_jobs_beginning_to_its_end() -> None:
     stage = Stage(PING, job(event("out", 1, text="x"), DONE))
     runner = run(stage)

@@ -2,9 +2,11 @@
 
 from urllib.parse import unquote_to_bytes
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtot.client.failures import FailedError
 from rtot.client.submission import Order, command_script
 
 
@@ -23,11 +25,17 @@ def test_each_request_has_its_key() -> None:
 
 
 def test_many_arguments_are_headers() -> None:
-    words = tuple(b"%d," % i * 300 for i in range(9))
+    words = (b"", *(b"%d," % i * 300 for i in range(9)), b"")
     request = Order(b"x", words).request()
     assert request.target == "/jobs?"
-    found = [unquote_to_bytes(text) for name, text in request.headers if name == "Rtot-Arg"]
-    assert tuple(found) == words
+    found = dict(request.headers)["Rtot-Arg"].split(",")
+    assert tuple(map(unquote_to_bytes, found)) == words
+    assert len(Order(b"x", (b"a",) * 3000).request().headers) == 2
+
+
+def test_too_many_are_told_of() -> None:
+    with pytest.raises(FailedError, match="put them into the script"):
+        Order(b"x", (b"1234",) * 3000).request()
 
 
 @given(st.lists(st.binary().map(lambda word: word.replace(b"\0", b"")), min_size=1))

@@ -186,6 +186,34 @@ def test_a_reader_that_has_had_enough(rtot: Rtot, client: Client) -> None:
     assert done.stderr == b""
 
 
+def test_what_is_closed(client: Client) -> None:
+    for redirected, code in ((">&-", 255), ("2>&- >&-", 255), ("> /dev/full", 255), ("<&-", 0)):
+        for more in ("", f"--on {client.environ['RTOT_URL']} --group-output"):
+            words = f"{sys.executable} -m rtot run {more} -c 'echo hi' {redirected}"
+            done = subprocess.run(["bash", "-c", words], env=client.environ, capture_output=True)
+            assert done.returncode == code, (words, done)
+            assert done.stdout == (b"" if code else done.stdout)
+            assert b"Traceback" not in done.stderr
+    words = f"{sys.executable} -m rtot run -i -c 'cat; echo end' <&-"
+    done = subprocess.run(["bash", "-c", words], env=client.environ, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"end\n")
+
+
+def test_an_interrupted_loop_ends(client: Client, tmp_path: Path) -> None:
+    loop = f"for i in 1 2 3; do {sys.executable} -m rtot run -c 'echo {'$'}i; exec sleep 99'; done"
+    with subprocess.Popen(
+        ["bash", "-c", loop.replace("{'$'}", "$")],
+        env=client.environ,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.read() == b""
+    assert process.returncode == -signal.SIGINT
+
+
 NUMBERS = 20_000
 
 
@@ -239,19 +267,18 @@ def test_giving_up(tmp_path: Path) -> None:
     Rtot(tmp_path).close()
 
 
-def test_a_client_that_is_killed_takes_its_job_along(rtot: Rtot, client: Client) -> None:
-    process = client.begin("run", "--keep-running", "-c", "echo; exec sleep 99")
-    assert process.stdout is not None
-    process.stdout.readline()
-    leased = client.begin("run", "-c", "echo; exec sleep 99")
-    assert leased.stdout is not None
-    leased.stdout.readline()
-    for each in (process, leased):
-        each.kill()
-        each.communicate()
-    # The lease is for a minute: that one was asked for is all that can be seen at once.
-    assert rtot.log.count("lease=60") == 1
-    assert rtot.log.count("target=") >= 2
+def test_a_job_has_a_lease_unless_it_is_to_go_on(rtot: Rtot, client: Client) -> None:
+    leases: list[bool] = []
+    for more in ([], ["--keep-running"]):
+        process = client.begin("run", *more, "-c", "echo; exec sleep 99")
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+        process.communicate()
+        # The server logs the request when it has noticed.
+        until(lambda: len(re.findall(r'method="POST" target="(.*?)"', rtot.log)) > len(leases))
+        leases.append("lease=60" in re.findall(r'method="POST" target="(.*?)"', rtot.log)[-1])
+    assert leases == [True, False]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -385,7 +412,7 @@ def test_twenty_servers(tmp_path: Path) -> None:
             assert process.stdout.readline().endswith(b": on\n")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-        assert process.returncode == 130
+        assert process.returncode == -signal.SIGINT
     finally:
         for server in servers:
             server.process.send_signal(signal.SIGTERM)
