@@ -10,6 +10,8 @@ from tests.harness import SESSION, Rtot
 
 # A shell that runs the tests in the background has it ignored, which curl would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# As nohup has, and what is started by it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

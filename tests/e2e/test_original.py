@@ -270,7 +270,9 @@ def fail(*flags: str, **environ: str) -> tuple[int, str]:
         (["-a=nonsense"], {}, 2),
         (["-a=:99999"], {}, 2),
         (["-f=xml"], {}, 2),
-        (["extra"], {}, 2),
+        (["--grace=1", "extra"], {}, 2),
+        # A word makes it a client.
+        (["extra"], {}, 255),
         (["-s="], {"RTOT_SECRET": "not ascii \xe9"}, 2),
         ([], {"RTOT_ADDR": "nonsense"}, 2),
         ([], {"RTOT_LOG_FORMAT": "xml"}, 2),
