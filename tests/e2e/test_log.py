@@ -35,7 +35,8 @@ def test_a_job_has_a_line_for_each_thing_that_happens(start: Start, tmp_path: Pa
     job_id = rtot.submit(b"trap '' TERM\n(exec sleep 1000) & sleep 1000; sleep 1000")
     rtot.curl(f"/jobs/{job_id}/kill", "-X", "POST", "-H", "X-Request-Id: mine")
     rtot.json(f"/jobs/{job_id}?wait=20")
-    until(lambda: len(of(rtot, "job killed")) == 1)
+    until(lambda: len(of(rtot, "job killed")) == 1 and len(of(rtot, "job complete")) == 2)
+    until(lambda: any("kill" in line["target"] for line in of(rtot, "request")))
     (first, second), (one, other) = of(rtot, "job accepted"), of(rtot, "job complete")
     assert first == {
         "time": first["time"],
@@ -65,6 +66,8 @@ def test_a_job_has_a_line_for_each_thing_that_happens(start: Start, tmp_path: Pa
 def test_the_same_in_text(start: Start, tmp_path: Path) -> None:
     rtot = named(start, tmp_path)
     rtot.run(b"echo hello")
+    # The last of them: a turn's lines are written after its answers.
+    until(lambda: 'msg="request"' in rtot.log)
     assert re.search(r' msg="job accepted" by="alice" job=0 labels="" title="echo hello"', rtot.log)
     assert re.search(r' msg="job complete" by="alice" job=0 .* reason="exited" exit="0"', rtot.log)
     assert re.search(r' msg="request" by="alice" .* id="[0-9a-f]+-\d+" job=0\n', rtot.log)
@@ -96,6 +99,7 @@ def test_the_lines_of_the_readme(start: Start, tmp_path: Path) -> None:
     rtot.run(b"sleep 1; exit 3")
     rtot.run(b"trap 'exit 0' TERM; sleep 1000 & wait", "&timeout=0.2")
     rtot.process.send_signal(signal.SIGHUP)
+    until(lambda: len(of(rtot, "job complete")) == 3)
     (block,) = re.findall(r"```sh log\n(.*?)```", README.read_text(), re.DOTALL)
     function, who, failed, slowest = block.strip().split("\n")
     for command, expected in (
