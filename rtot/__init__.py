@@ -10,6 +10,7 @@ modules next to this file, which all packages share:
     system   the kernel, the disk, the network              imports values of http, jobs
     loop     the turn: selector, clock, signals             imports all of these
     client   `rtot run` and its kin                         knows h11; imports none of these
+    page     the web page's files: no Python
     cli      argv and environment                           imports all of these
 
 `http`, `jobs` and `api` are the cores: they do no I/O, and get the time as an argument
@@ -95,6 +96,10 @@ A job that comes after another, `POST /jobs?after=7`:
        knows that it waits.
     2  In the turn after job 7's end `BlockedJobs.settle` names it: it is NEW, and in the queue
        in the place that its id gives it, or complete, if job 7 has failed.
+
+A browser that asks for `/` gets `page/index.html` by way of `api.page`, and the rest of the page
+as its parts ask for it: `jobs.js` has the list and `worker.js` the one long poll of all tabs,
+`log.js` shows what `lines.js` holds, `ansi.js` knows colors, `app.js` ties them together.
 
 What happens to `rtot run`, which is another process: `client/__init__.py`.
 

@@ -29,6 +29,7 @@ SESSION = f"rtot-e2e-{os.getpid()}"
 # Programs that some tests need beside Python, git, curl and bash, and Debian's packages of them.
 PROGRAMS = {
     "bwrap": "bubblewrap",
+    "chromium": "chromium",
     "haproxy": "haproxy",
     "jq": "jq",
     "nginx": "nginx-light",

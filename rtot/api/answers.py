@@ -33,7 +33,7 @@ class Ask(NamedTuple):
 
     `word` is the path segment that matched `{…}` in the route's path. `started` is when the
     server started. `peer` is `address:port` or `unix`. `credential` is None where none is needed.
-    `sources`: who counts what for /metrics.
+    `sources`: who counts what for /metrics. `page`: the web page's files by name.
     """
 
     request: Request
@@ -47,6 +47,7 @@ class Ask(NamedTuple):
     credential: Credential | None
     sources: tuple[Source, ...]
     description: Description
+    page: "Callable[[str], bytes | None]"
 
     @property
     def by(self) -> str | None:

@@ -12,6 +12,7 @@ from rtot.api.answers import TEXT_TYPE, Answer, Ask, NeedBody, RefusalError
 from rtot.api.auth import Authenticator, Denial
 from rtot.api.description import ApiDescription
 from rtot.api.origins import judge
+from rtot.api.page import Page, no_page, place_of
 from rtot.api.routes import Body, Route, find, is_offered
 from rtot.api.traffic import Traffic
 from rtot.clock import Now
@@ -62,10 +63,12 @@ class Handler:
         started: Now,
         server_id: str,
         sources: tuple[Source, ...] = (),
+        page: Page = no_page,
     ) -> None:
         """`server_id` is the header Rtot-Server.
 
-        `sources`: who counts what for /metrics, besides the jobs and the requests.
+        `sources`: who counts what for /metrics, besides the jobs and the requests. `page`: the
+        web page's files.
         """
         self.jobs = jobs
         self.traffic = Traffic()
@@ -73,6 +76,7 @@ class Handler:
         self._sources: tuple[Source, ...] = (jobs.journal, jobs.queue, self.traffic, *sources)
         self.settings = settings
         self._description = ApiDescription(settings)
+        self._page = page
         self._authenticator = authenticator
         self._started = started
         # No other server has it, even if it was started in the same second.
@@ -84,7 +88,7 @@ class Handler:
         if request.method not in _METHODS:
             message = f"{request.method[:200]} is no method of HTTP"
             return Handled(error(501, "not implemented", message))
-        place, word = find(request.path)
+        place, word = find(place_of(request))
         denied = judge(request, self.settings.allowed_origins)
         if denied is not None:
             return Handled(denied)
@@ -160,6 +164,7 @@ class Handler:
             credential,
             self._sources,
             self._description,
+            self._page,
         )
         if request.body is None and route.body is Body.UNUSED:
             return NeedBody(_UNUSED_BODY, lambda _, now: route.call(ask._replace(now=now)))

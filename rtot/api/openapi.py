@@ -60,6 +60,7 @@ _ANSWERS: dict[str, tuple[tuple[str, ...], Schema, tuple[str, ...]]] = {
     "ping": ((_JSON,), ref("Ping"), ()),
     "metrics": ((_TEXT,), {"type": "string"}, ()),
     "openapi": ((_JSON,), {"type": "object"}, ()),
+    "get_file": (("text/html", "text/css", "text/javascript"), {"type": "string"}, ("Vary",)),
     "list_jobs": ((_JSON,), ref("Jobs"), ("Rtot-Seq", "Link", "Preference-Applied")),
     "submit": (
         (_JSON, _TEXT, *_EVENTS),
@@ -168,8 +169,8 @@ def document(settings: Settings) -> bytes:
         if not is_offered(route, settings):
             continue
         place = paths.setdefault(route.path, {})
-        if "{id}" in route.path and not place:
-            place["parameters"] = [_JOB_ID]
+        if "{" in route.path and not place:
+            place["parameters"] = [_JOB_ID if "{id}" in route.path else _FILE_NAME]
         place[route.method.lower()] = _operation(route, settings)
     about = {
         "openapi": "3.1.0",
@@ -205,6 +206,14 @@ _JOB_ID: Schema = {
     "description": "The number of a job.",
     "schema": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
     "example": 0,
+}
+_FILE_NAME: Schema = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "The name of a file.",
+    "schema": {"type": "string"},
+    "example": "app.js",
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from rtot.api import collection, control, processes, reading, server, submission
+from rtot.api import collection, control, page, processes, reading, server, submission
 from rtot.api.answers import Answer, Ask
 from rtot.api.parameters import (
     AFTER,
@@ -107,6 +107,7 @@ ROUTES = (
     Route("GET", "/ping", None, server.ping, body=Body.UNREAD),
     Route("GET", "/metrics", Role.READ, server.metrics),
     Route("GET", "/openapi.json", None, server.openapi, body=Body.UNREAD),
+    Route("GET", "/page/{name}", None, page.get_file, body=Body.UNREAD, own=(200, 404)),
     Route(
         "GET",
         "/jobs",

@@ -136,6 +136,7 @@ SCHEMAS: dict[str, Schema] = {
         links={"type": "object", "additionalProperties": _TEXT},
         launchers=_array(_TEXT),
         paused={"const": True},
+        role={"enum": ["read", "run", "admin"]},
     ),
     "Ping": _object(
         "ping",
@@ -163,5 +164,6 @@ HEADERS: dict[str, tuple[str, Schema]] = {
     "Content-Range": ("Which bytes these are.", _TEXT),
     "Allow": ("The methods that there are.", _TEXT),
     "Retry-After": ("In how many seconds to try again.", _COUNT),
+    "Vary": ("What the answer depends on.", _TEXT),
     "WWW-Authenticate": ("How to authenticate.", _TEXT),
 }

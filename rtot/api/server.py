@@ -1,6 +1,7 @@
 """GET of /, /ping, /metrics and /openapi.json: what the server itself has to tell."""
 
 from rtot.api.answers import Answer, Ask, json
+from rtot.api.page import VARY
 from rtot.http.errors import JSON_TYPE
 from rtot.http.messages import Response
 from rtot.metrics import CONTENT_TYPE, render
@@ -12,7 +13,7 @@ def links(ask: Ask) -> Answer:
     # These three are the original's.
     found = {"jobs": "/jobs{?state}", "jobs.by_id": "/jobs/{jobs.id}", "ping": "/ping"}
     for path in ask.description.paths:
-        words = [word for word in path.split("/") if word and word != "{id}"]
+        words = [word for word in path.split("/") if word and not word.startswith("{")]
         name = ".".join(words).removesuffix(".json")
         if words:
             found.setdefault(name, path.replace("{id}", "{jobs.id}"))
@@ -23,7 +24,10 @@ def links(ask: Ask) -> Answer:
         text += f',"launchers":{strings(names)}'
     if ask.jobs.queue.paused:
         text += ',"paused":true'
-    return json(200, f"{text}}}\n")
+    if ask.credential is not None:
+        text += f',"role":"{ask.credential.role.word}"'
+    response = json(200, f"{text}}}\n")
+    return response._replace(headers=(*response.headers, *VARY))
 
 
 def ping(ask: Ask) -> Answer:

@@ -27,6 +27,7 @@ from rtot.system import listeners, processes
 from rtot.system.leftovers import Leftover, take_leftovers
 from rtot.system.listeners import Listener, parse_address
 from rtot.system.log import Log, json_line, traceback_lines
+from rtot.system.page import read_page
 from rtot.system.processes import Processes
 from rtot.system.secret_file import read_secrets
 from rtot.system.spool import Spool
@@ -166,6 +167,7 @@ def _serve(
             started,
             server_id,
             (vitals, ProcessVitals()),
+            read_page,
         ),
         jobs,
         children,

@@ -79,7 +79,9 @@ def response_head(
 def _encoded(
     status: int, headers: Headers, length: int | None, trailers: str, last: bool, seconds: int
 ) -> list[tuple[bytes, bytes]]:
-    lines = [*headers, *_SAFETY, ("Date", http_date(seconds))]
+    given = {name for name, _ in headers}
+    safety = [header for header in _SAFETY if header[0] not in given]
+    lines = [*headers, *safety, ("Date", http_date(seconds))]
     if status != 204 and length is not None:
         lines.append(("Content-Length", str(length)))
     if trailers:

@@ -15,6 +15,8 @@ from rtot.jobs.table import JobTable
 from rtot.storage import FileSpan
 from tests.world import CREDENTIALS, PEER, SERVER, MemoryDisk, PaperProcesses, PaperStore, at
 
+# The files of the web page.
+PAGE = {"index.html": b"<!doctype html>", "app.js": b"go()"}
 TIME = "2023-11-14 22:13:21 +0000 UTC"
 NEVER = "0001-01-01 00:00:00 +0000 UTC"
 
@@ -29,7 +31,10 @@ class Face:
         archive = self.store or MemoryArchive()
         self.jobs = JobTable(self.settings, self.disk, archive, 0, self.store)
         self.world = PaperProcesses(self.jobs)
-        self.handler = Handler(self.settings, Authenticator(CREDENTIALS), self.jobs, at(0), SERVER)
+        authenticator = Authenticator(CREDENTIALS)
+        self.handler = Handler(
+            self.settings, authenticator, self.jobs, at(0), SERVER, page=PAGE.get
+        )
         self.now = at(1)
 
     def reply(self, method: str, target: str, body: bytes | None = b"", **headers: str) -> Answer:

@@ -174,7 +174,7 @@ def test_head_is_where_get_is(face: Face) -> None:
     face.complete()
     for route in ROUTES:
         if route.method == "GET" and is_offered(route, face.settings):
-            target = route.path.replace("{id}", "0")
+            target = route.path.replace("{id}", "0").replace("{name}", "app.js")
             for method in ("HEAD", "GET"):
                 answer = face.answer(method, target)
                 if isinstance(answer, ExaminationWait):

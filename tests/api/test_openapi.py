@@ -76,6 +76,7 @@ def test_what_a_server_does_not_offer_is_not_described() -> None:
 def test_everything_has_a_link(face: Face) -> None:
     links = value(face.ask("GET", "/"))["links"]
     found = {path.replace("{jobs.id}", "{id}").partition("{?")[0] for path in links.values()}
+    assert links["page"] == "/page/{name}"
     assert found == PATHS - {"/", "/jobs/{id}/script"}
 
 

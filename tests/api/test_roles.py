@@ -63,6 +63,7 @@ DELETE /                     admin
 GET    /ping                 -
 GET    /metrics              read
 GET    /openapi.json         -
+GET    /page/{name}          -
 GET    /jobs                 read
 POST   /jobs                 run
 DELETE /jobs                 admin

@@ -12,7 +12,7 @@ from rtot.jobs.job import SHOWN, Reason
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_is_found_at_its_path(route: Route) -> None:
-    place, word = find(route.path.replace("{id}", "some"))
+    place, word = find(re.sub(r"\{.*?\}", "some", route.path))
     assert place.routes[route.method] is route
     assert place.open == (route.role is None)
     assert word == ("some" if "{" in route.path else "")
@@ -38,7 +38,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_the_reference_names_every_route_and_its_parameters(route: Route) -> None:
-    path = route.path.replace("{id}", "ID").replace("/err", "/out")
+    path = route.path.replace("{id}", "ID").replace("{name}", "NAME").replace("/err", "/out")
     (row,) = re.findall(rf"^\| `{route.method} {path}[`?].*$", README, re.MULTILINE)
     missing = {p.name for p in route.parameters if not re.search(rf"[`?]{p.name}[=`]", row)}
     assert missing == set()
@@ -49,7 +49,10 @@ def test_the_reference_names_every_route_and_its_parameters(route: Route) -> Non
 def test_every_row_of_the_reference_is_a_route() -> None:
     section = README.partition("### Requests")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| `([A-Z]+) ([^`?]+)", section, re.MULTILINE)
-    routes = {(route.method, route.path.replace("{id}", "ID")) for route in ROUTES}
+    routes = {
+        (route.method, route.path.replace("{id}", "ID").replace("{name}", "NAME"))
+        for route in ROUTES
+    }
     assert len(rows) == len(routes) - 1, "/err shares a row with /out"
     assert set(rows) == routes - {("GET", "/jobs/ID/err")}
 

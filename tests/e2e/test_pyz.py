@@ -30,5 +30,6 @@ def test_one_file_is_server_and_client(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (3, "from one file\n", "")
         assert rtot.run(b"echo by curl")["out"] == "by curl\n"
         assert b'"openapi"' in rtot.curl("/openapi.json")
+        assert b"<!doctype html>" in rtot.curl("-H", "Accept: text/html", f"{rtot.url}/")
     finally:
         rtot.close()
