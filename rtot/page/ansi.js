@@ -21,7 +21,9 @@ const CLEAR = { 22: ["bold", "faint"], 23: ["italic"], 24: ["underlined"], 27: [
 
 /** The style after the numbers of one SGR sequence. */
 function changed({ key, ...next }, text) {
-	const numbers = (text || "0").split(/[;:]/).map(Number);
+	// 38:2::r:g:b is written with colons; other subparameters are forms of what they follow.
+	const plainly = (text || "0").replace(/([34]8):2:\d*:(\d+:\d+:\d+)/g, "$1;2;$2").replace(/([34]8:[25](?::\d+)*)|:\d+/g, (all, color) => color ?? "");
+	const numbers = plainly.replace(/(?:^|;)58[:;](?:5[:;]\d+|2(?:[:;]\d*){3,4})/g, "").split(/[;:]/).map(Number);
 	for (let i = 0; i < numbers.length; i++) {
 		const n = numbers[i];
 		const [tens, name] = [Math.floor(n / 10), Math.floor(n / 10) % 2 ? "ink" : "ground"];

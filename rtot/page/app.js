@@ -20,8 +20,11 @@ const tried = (action) => async (...args) => {
 };
 
 async function signIn(why = "") {
-	jobs.stop();
+	job = null;
+	jobs.clear();
 	log.open(null, 0);
+	$("job").hidden = true;
+	head();
 	$("why").textContent = why;
 	$("insecure").hidden = isSecureContext;
 	$("secret").value = "";
@@ -58,7 +61,8 @@ const refused = () => (keep(""), signIn("This secret is not accepted."));
 refusals.addEventListener("refused", refused);
 jobs.addEventListener("refused", refused);
 jobs.addEventListener("restarted", tried(async () => {
-	job = jobs.current = null;
+	job = null;
+	jobs.clear();
 	await jobs.load();
 	say("The server was restarted: the list is read anew.");
 	go();
@@ -77,7 +81,7 @@ function go() {
 	if (JSON.stringify([filter.state, filter.label, filter.failed]) !== before) tried(() => jobs.load())();
 	else jobs.sort();
 	const [, id, lines] = path.match(/^\/(\d+)?(?:\/L(\d+(?:-\d+)?))?$/) ?? [];
-	place.lines = lines ? lines.split("-").map((n) => Number(n) - 1) : null;
+	place.lines = lines ? lines.split("-").map((n) => Math.max(0, Number(n) - 1)).sort((a, b) => a - b) : null;
 	open(id === undefined ? null : Number(id));
 }
 addEventListener("hashchange", go);
@@ -107,6 +111,7 @@ const open = tried(async (id) => {
 	$("search").value = "";
 	$("hits").textContent = "";
 	$("marks").replaceChildren();
+	log.life = jobs.life;
 	log.open(job, id);
 	head();
 	jobs.draw();
@@ -116,7 +121,7 @@ function choose() {
 	if (!place.lines) return;
 	const [from, to = from] = place.lines;
 	if (log.lines.count <= from) return;
-	log.choice = [from, to];
+	log.choice = [from, Math.min(to, log.lines.count - 1)];
 	place.lines = null;
 	log.toLine(from);
 }
@@ -132,7 +137,10 @@ jobs.addEventListener("current", (event) => {
 	log.job = job;
 	head();
 });
-jobs.addEventListener("live", ({ detail }) => ($("live").textContent = detail.live ? "● live" : `○ ${detail.why}`));
+jobs.addEventListener("live", ({ detail }) => {
+	const text = detail.live ? "● live" : `○ ${detail.why}`;
+	if ($("live").textContent !== text) $("live").textContent = text;
+});
 
 const COLORS = { new: "#888", running: "#0b57b0", complete: "#17692f", failed: "#b3161b" };
 function head() {
@@ -158,7 +166,10 @@ const confirmed = (text) =>
 		dialog.returnValue = "";
 		dialog.showModal();
 	});
-const post = (target, options) => ask(target, { method: "POST", ...options });
+// Meant for this server: after a restart its ids are other jobs (412).
+const meant = (headers) => ({ "Rtot-Server": jobs.life, ...headers });
+const post = (target, options) => ask(target, { method: "POST", ...options, headers: meant(options?.headers) });
+const forget = (id) => ask(`/jobs/${id}`, { method: "DELETE", headers: meant() });
 
 $("kill").onclick = tried(async () => {
 	const grace = $("grace").value.trim();
@@ -171,8 +182,9 @@ $("kill").onclick = tried(async () => {
 	say(`${parts.filter(Boolean).join("; ") || "It had no process"}, in ${span((performance.now() - begun) / 1000)}`);
 });
 $("delete").onclick = tried(async () => {
-	if (!(await confirmed(`End job ${job.id} and forget it?`))) return;
-	await ask(`/jobs/${job.id}`, { method: "DELETE" });
+	const { id } = job;
+	if (!(await confirmed(`End job ${id} and forget it?`))) return;
+	await forget(id);
 	location.hash = link(null);
 });
 $("download").onclick = tried(async () => {
@@ -199,7 +211,7 @@ const bulk = (what, action) => tried(async () => {
 	say(bad ? `${number(bad)} of ${number(count)} were refused.` : `Done: ${number(count)}.`);
 });
 $("bulk-kill").onclick = bulk("Kill", (id) => post(`/jobs/${id}/kill`));
-$("bulk-delete").onclick = bulk("End and forget", (id) => ask(`/jobs/${id}`, { method: "DELETE" }));
+$("bulk-delete").onclick = bulk("End and forget", forget);
 $("bulk-none").onclick = () => (jobs.chosen.clear(), jobs.sort());
 
 // Run, and run again.
@@ -215,19 +227,22 @@ async function asked() {
 	return { ...found, script, named, pairs: [...["arg", "label"].flatMap((name) => found[name].map((value) => [name, value])), ...named] };
 }
 
+let key = "";
 function offer(found = {}) {
+	// Of this dialog: pressed twice it is one job.
+	key = crypto.getRandomValues(new Uint32Array(4)).join("-");
 	$("script").value = found.script ?? "";
 	$("args").value = (found.arg ?? []).join("\n");
-	$("env").value = (found.env ?? []).map((name) => `${name}=`).join("\n");
+	$("env").value = "";
 	$("labels").value = (found.label ?? []).join(" ");
 	for (const name of NAMES) $(name).value = found[name] ?? "";
-	$("refused").textContent = found.script === "" ? "The script was not kept (see --state)." : "";
+	$("refused").textContent = found.script === "" ? "The script was not kept (see --state)." : found.env?.length ? `It had these variables: ${found.env.join(", ")}` : "";
 	$("submit").showModal();
 	$("script").focus();
 }
 async function submit() {
 	try {
-		const headers = { "Idempotency-Key": crypto.getRandomValues(new Uint32Array(4)).join("-"), "Content-Type": "text/plain" };
+		const headers = { "Idempotency-Key": key, "Content-Type": "text/plain" };
 		if ($("env").value) headers["Rtot-Env"] = lines("env").map(encodeURIComponent).join(",");
 		const labels = $("labels").value.split(/[\s,]+/).filter(Boolean);
 		const pairs = [...lines("args").map((word) => ["arg", word]), ...labels.map((word) => ["label", word])];
@@ -265,8 +280,12 @@ for (const name of ["wrap", "only"]) $(name).onchange = () => ((log.mode[name] =
 $("search").oninput = () => log.search($("search").value);
 // As listeners, since a handler that returns false would swallow the key.
 $("search").addEventListener("keydown", (event) => event.key === "Enter" && log.next(event.shiftKey ? -1 : 1));
+let marked = 0;
 log.addEventListener("found", () => {
 	$("hits").textContent = log.query ? `${log.hit >= 0 ? `${number(log.hit + 1)}/` : ""}${number(log.times)}${log.busy ? "…" : ""}` : "";
+	const now = performance.now();
+	if (log.busy && now - marked < 250) return;
+	marked = now;
 	const places = new Set(log.hits.map((i) => Math.round((200 * i) / log.lines.count)));
 	$("marks").replaceChildren(...[...places].map((at) => {
 		const mark = make("i");

@@ -14,6 +14,15 @@ export function make(name, properties = {}, ...children) {
 	return element;
 }
 
+/** Have these children, and touch none that is in its place: it may have the focus, or a click. */
+export function fill(parent, children) {
+	const now = parent.childNodes;
+	if (now.length === children.length && children.every((child, i) => child === now[i])) return;
+	const kept = new Set(children);
+	for (const child of [...now]) if (!kept.has(child)) child.remove();
+	children.forEach((child, i) => now[i] !== child && parent.insertBefore(child, now[i] ?? null));
+}
+
 /** Text in which all that cannot be seen, or turns its order around, is written out. */
 export const visible = (text) =>
 	text.replace(/(?!\t)[\p{Cc}\p{Bidi_C}\u2028\u2029\ufeff]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -1,6 +1,6 @@
 // The jobs: newest first, paged as one scrolls, kept up to date by what the worker tells.
 import { FIELDS, ask, read, session } from "/page/api.js";
-import { $, make, number, span, visible } from "/page/dom.js";
+import { $, fill, make, number, span, visible } from "/page/dom.js";
 
 const ROW = 28;
 const PAGE = 200;
@@ -79,15 +79,29 @@ export class Jobs extends EventTarget {
 	/** Read the list anew. */
 	async load() {
 		const epoch = ++this.epoch;
-		this.known.clear();
-		this.more = true;
 		this.loading = true;
-		const answer = await ask(`/jobs?${this.selection()}`);
-		const { jobs } = await answer.json();
-		if (epoch !== this.epoch) return;
-		this.loading = false;
-		this.take(jobs);
-		this.follow(Number(answer.headers.get("Rtot-Seq")));
+		try {
+			const answer = await ask(`/jobs?${this.selection()}`);
+			const { jobs } = await answer.json();
+			if (epoch !== this.epoch) return;
+			this.known.clear();
+			this.news = null;
+			this.life = answer.headers.get("Rtot-Server");
+			this.take(jobs);
+			this.follow(Number(answer.headers.get("Rtot-Seq")));
+		} finally {
+			if (epoch === this.epoch) this.loading = false;
+		}
+	}
+
+	/** Forget it all. */
+	clear() {
+		this.epoch++;
+		this.stop();
+		this.current = null;
+		this.known.clear();
+		this.chosen.clear();
+		this.sort();
 	}
 
 	/** The next page, of older jobs. */
@@ -98,10 +112,16 @@ export class Jobs extends EventTarget {
 		try {
 			const query = this.selection();
 			query.set("from", this.lowest - 1);
+			this.news = { jobs: [], deleted: [] };
 			const { jobs } = await read(`/jobs?${query}`);
-			if (epoch === this.epoch) this.take(jobs);
+			if (epoch !== this.epoch) return;
+			this.take(jobs);
+			// What was told meanwhile is newer.
+			for (const job of this.news.jobs) if (job.id >= this.lowest) this.known.set(job.id, job);
+			for (const id of this.news.deleted) this.known.delete(id);
+			this.sort();
 		} finally {
-			this.loading = false;
+			if (epoch === this.epoch) this.loading = false;
 		}
 	}
 
@@ -129,15 +149,15 @@ export class Jobs extends EventTarget {
 			addEventListener("pagehide", () => this.port.postMessage({}));
 			addEventListener("pageshow", (event) => event.persisted && this.load());
 		}
-		this.port.postMessage({ secret: session.secret, seq, life: session.life });
+		this.port.postMessage({ secret: session.secret, seq, life: this.life });
 	}
 
 	async alone(message, told) {
 		if (message.stream) return;
-		const { join } = await import("/page/worker.js");
-		this.poll?.leave(this.end);
-		this.end = { postMessage: (data) => told({ data }) };
-		this.poll = message.secret ? join(this.end, message) : null;
+		const { join, leave } = await import("/page/worker.js");
+		this.end ??= { postMessage: (data) => told({ data }) };
+		if (message.secret) join(this.end, message);
+		else leave(this.end);
 	}
 
 	stop() {
@@ -148,10 +168,11 @@ export class Jobs extends EventTarget {
 		if (message.revoked) return this.tell("revoked");
 		if (message.refused) return this.tell("refused");
 		if (message.restarted) return this.tell("restarted");
-		if (message.behind) return this.load().catch(() => {});
 		this.tell("live", message);
 		if (!message.jobs) return;
 		if (message.whole) this.known.clear();
+		this.news?.jobs.push(...message.jobs);
+		this.news?.deleted.push(...message.deleted);
 		for (const job of message.jobs) {
 			const before = this.known.get(job.id);
 			// A job below what was read yet comes with its page.
@@ -183,8 +204,17 @@ export class Jobs extends EventTarget {
 		const now = Date.now() / 1000;
 		const longest = Math.max(1, ...this.shown.slice(first, last).map((job) => job.seconds ?? 0));
 		const elements = [];
-		for (let i = first; i < last; i++) elements.push(this.row(this.shown[i], i, longest, now));
-		this.rows.replaceChildren($("rows-space"), ...elements);
+		const drawn = new Map();
+		for (let i = first; i < last; i++) {
+			const job = this.shown[i];
+			const version = [JSON.stringify(job), i, longest, this.chosen.has(job.id), job.id === this.current, job.state === "running" && now].join();
+			let row = this.drawn?.get(job.id);
+			if (row?.version !== version) Object.assign((row = this.row(job, i, longest, now)), { version });
+			drawn.set(job.id, row);
+			elements.push(row);
+		}
+		this.drawn = drawn;
+		fill(this.rows, [$("rows-space"), ...elements]);
 		if (last >= this.shown.length - 20) this.page().catch(() => {});
 	}
 
@@ -235,7 +265,7 @@ export class Jobs extends EventTarget {
 		const [width, height, rows] = [svg.clientWidth || 600, 44, 8];
 		svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
 		const x = (time) => Math.max(0, width * (1 - (now - time) / 3600));
-		const jobs = [...this.known.values()].filter((job) => (job.complete ?? now) > now - 3600).slice(0, 500);
+		const jobs = [...this.known.values()].filter((job) => (job.complete ?? now) > now - 3600).sort((a, b) => b.id - a.id).slice(0, 500);
 		const shapes = jobs.flatMap((job) => {
 			const y = 4 + (job.id % rows) * 5;
 			const end = x(job.complete ?? now);

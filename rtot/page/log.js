@@ -1,8 +1,8 @@
 // The log of one job: a stream of events into lines, and those in sight onto the screen.
 import { Pauses, ask, sleep } from "/page/api.js";
 import { dress, lastPiece, pieces, plain } from "/page/ansi.js";
-import { $, make, number, place } from "/page/dom.js";
-import { ENDGROUP, ERR, ERROR, GROUP, Lines } from "/page/lines.js";
+import { $, fill, make, number, place } from "/page/dom.js";
+import { ENDGROUP, ERR, ERROR, GROUP, Lines, OPEN } from "/page/lines.js";
 
 const ROW = 18;
 // Browsers end at 17.9 and 33.5 million pixels.
@@ -19,6 +19,7 @@ export class Log extends EventTarget {
 		this.box.addEventListener("scroll", () => this.scrolled());
 		new ResizeObserver(() => this.redraw()).observe(this.box);
 		document.addEventListener("visibilitychange", () => this.seen());
+		this.seen();
 	}
 
 	tell(name) {
@@ -29,7 +30,7 @@ export class Log extends EventTarget {
 	open(job, id) {
 		this.over?.abort();
 		Object.assign(this, { job, id, lines: new Lines(), view: null, folded: new Set(), expanded: new Set(), choice: null });
-		Object.assign(this, { following: job?.state !== "complete", unseen: 0, left: false, last: "", ended: false, hits: [], hit: -1, query: "", seeking: 0, fetching: new Set(), group: -1 });
+		Object.assign(this, { following: job?.state !== "complete", unseen: 0, left: false, last: "", ended: false, hits: [], hit: -1, query: "", seeking: (this.seeking ?? 0) + 1, busy: false, fetching: new Set(), group: -1 });
 		this.box.scrollTop = 0;
 		this.mode ??= { streams: "both", times: "off", wrap: false, only: false };
 		this.rebuild();
@@ -38,9 +39,10 @@ export class Log extends EventTarget {
 
 	seen() {
 		clearTimeout(this.hidden);
+		this.asleep = false;
 		if (!document.hidden) {
 			if (this.job && !this.ended && this.over?.signal.aborted) this.stream();
-		} else this.hidden = setTimeout(() => this.over?.abort(), 30_000);
+		} else this.hidden = setTimeout(() => ((this.asleep = true), this.over?.abort()), 30_000);
 	}
 
 	/** Whether it may hold a connection; it is told so by whoever knows of the other tabs. */
@@ -54,12 +56,13 @@ export class Log extends EventTarget {
 
 	async stream() {
 		const over = (this.over = new AbortController());
+		if (document.hidden && this.asleep) return over.abort();
 		const { signal } = over;
 		const pauses = new Pauses();
 		while (!signal.aborted && !this.ended) {
 			let floor = 0;
 			try {
-				const headers = { Accept: "application/x-ndjson" };
+				const headers = { Accept: "application/x-ndjson", "Rtot-Server": this.life };
 				if (this.last) headers["Last-Event-ID"] = this.last;
 				// A browser has six connections: without a permit this tab looks now and then.
 				const follow = this.permitted ? "&follow" : "";
@@ -68,7 +71,7 @@ export class Log extends EventTarget {
 				await this.take(answer.body.getReader(), signal, pauses);
 				if (!follow) floor = 3;
 			} catch (error) {
-				if (signal.aborted || error.status === 401) return;
+				if (signal.aborted || error.status === 401 || error.status === 412) return;
 				if (error.status === 404) return this.tell("gone");
 				floor = error.after ?? 0;
 			}
@@ -111,12 +114,14 @@ export class Log extends EventTarget {
 		this.ended = true;
 		if (event && (event.code !== 0 || event.reason !== "exited")) this.folded.delete(this.group);
 		this.rebuild();
+		if (this.query) this.seek();
 	}
 
 	arrived(before) {
 		const { count } = this.lines;
 		for (let i = before; i < count; i++) this.fold(i);
-		if (this.view) for (let i = before; i < count; i++) this.shows(i) && this.view.push(i);
+		if (this.stale) (this.stale = false), this.rebuild();
+		else if (this.view && !this.mode.only) for (let i = before; i < count; i++) this.shows(i) && this.view.push(i);
 		if (this.left) this.unseen += count - before;
 		if (this.query) this.seek();
 		this.redraw();
@@ -130,10 +135,10 @@ export class Log extends EventTarget {
 		if (flags & ERROR) this.failing = true;
 		if (!(flags & (GROUP | ENDGROUP))) return;
 		if (flags & GROUP) {
-			if (this.group >= 0 && !this.failing && !this.folded.has(this.group)) this.folded.add(this.group), (this.refold = true);
-			[this.group, this.failing] = [j, false];
+			// Not under the eyes of a reader.
+			if (this.group >= 0 && !this.failing && !this.left) this.folded.add(this.group);
+			[this.group, this.failing, this.stale] = [j, false, true];
 		}
-		if (this.refold) (this.refold = false), this.rebuild();
 	}
 
 	shows(i) {
@@ -193,14 +198,26 @@ export class Log extends EventTarget {
 		const { box } = this;
 		$("space").style.height = `${this.height}px`;
 		if (this.following) box.scrollTop = this.height;
+		else if (this.rows * ROW > TALLEST && this.anchor !== undefined && this.drawnRows !== this.rows) this.toExact(this.anchor);
+		this.drawnRows = this.rows;
 		const fits = Math.ceil(box.clientHeight / ROW) + 1;
 		const exact = this.top;
 		const atEnd = exact >= this.rows - box.clientHeight / ROW - 0.01;
-		const first = Math.max(0, Math.floor(exact) - 5);
+		// Rows above could be of any height when they are wrapped.
+		const first = Math.max(0, Math.floor(exact) - (this.mode.wrap ? 0 : 5));
 		const last = Math.min(this.rows, Math.floor(exact) + fits + 5);
 		const elements = [], missing = new Set();
-		for (let row = first; row < last; row++) elements.push(this.element(this.view ? this.view[row] : row, missing));
-		$("lines").replaceChildren(...elements);
+		const drawn = new Map();
+		for (let row = first; row < last; row++) {
+			const i = this.view ? this.view[row] : row;
+			const version = this.version(i);
+			let element = this.drawn?.get(i);
+			if (element?.version !== version) Object.assign((element = this.element(i, missing)), { version });
+			drawn.set(i, element);
+			elements.push(element);
+		}
+		this.drawn = drawn;
+		fill($("lines"), elements);
 		box.classList.toggle("wrap", this.mode.wrap);
 		const above = this.mode.wrap && atEnd ? this.height - $("lines").offsetHeight : box.scrollTop - (exact - first) * ROW;
 		$("lines").style.transform = `translateY(${Math.max(0, above)}px)`;
@@ -219,8 +236,17 @@ export class Log extends EventTarget {
 			const { lines, id } = this;
 			const get = async (name, start, end) =>
 				(await ask(`/jobs/${id}/${name}`, { headers: { Range: `bytes=${start}-${end}` } })).arrayBuffer();
-			lines.fetch(key, get).catch(() => {}).finally(() => (this.fetching.delete(key), this.redraw()));
+			const { fetching } = this;
+			lines.fetch(key, get).catch(() => sleep(2000)).finally(() => (fetching.delete(key), this.redraw()));
 		}
+	}
+
+	/** What the look of a line depends on; nothing that is equal to itself if it must be fetched. */
+	version(i) {
+		const { lines, mode, choice, query } = this;
+		const chosen = choice && i >= choice[0] && i <= choice[1];
+		const known = lines.text(i, new Set()) !== null;
+		return [this.seeking, this.id, lines.lengths[i], lines.marks[i], mode.times, chosen, query && this.isHit(i), this.folded.has(i), this.expanded.has(i), known || Math.random()].join();
 	}
 
 	element(i, missing) {
@@ -235,12 +261,12 @@ export class Log extends EventTarget {
 		if (this.choice && i >= this.choice[0] && i <= this.choice[1]) element.classList.add("chosen");
 		if (this.isHit(i)) element.classList.add("hit");
 		if (text === null) content.append("…");
-		else this.fill(content, i, text, flags);
+		else this.write(content, i, text, flags);
 		element.append(content);
 		return element;
 	}
 
-	fill(content, i, text, flags) {
+	write(content, i, text, flags) {
 		if (flags & GROUP) {
 			const closed = this.folded.has(i);
 			const toggle = () => (this.folded[closed ? "delete" : "add"](i), this.rebuild());
@@ -294,7 +320,17 @@ export class Log extends EventTarget {
 		if (!end && box.scrollTop < (this.scrollTop ?? 0)) [this.left, this.following] = [this.left || this.following, false];
 		else if (end && this.rows) Object.assign(this, { following: !this.ended || this.following, unseen: 0, left: false });
 		this.scrollTop = box.scrollTop;
+		this.anchor = this.top;
 		this.redraw();
+	}
+
+	/** Scroll so that this row is at the top. */
+	toExact(row) {
+		const { box } = this;
+		const most = Math.max(1, this.rows - box.clientHeight / ROW);
+		const at = Math.max(0, Math.min(most, row));
+		box.scrollTop = this.rows * ROW <= TALLEST ? at * ROW : (at / most) * (this.height - box.clientHeight);
+		this.scrollTop = box.scrollTop;
 	}
 
 	toEnd() {
@@ -303,17 +339,18 @@ export class Log extends EventTarget {
 	}
 
 	toRow(row) {
+		this.left ||= this.following;
 		this.following = false;
-		const { box } = this;
-		const most = Math.max(1, this.rows - box.clientHeight / ROW);
-		const at = Math.max(0, Math.min(most, row));
 		$("space").style.height = `${this.height}px`;
-		box.scrollTop = this.rows * ROW <= TALLEST ? at * ROW : (at / most) * (this.height - box.clientHeight);
+		this.toExact((this.anchor = row));
 		this.redraw();
 	}
 
 	toLine(i) {
-		this.toRow(this.row(i) - this.box.clientHeight / ROW / 2);
+		let group = i;
+		while (this.lines.groups && group >= 0 && !(this.lines.marks[group] & GROUP)) group--;
+		if (this.folded.delete(group)) this.rebuild();
+		this.toRow(this.row(i) - (this.mode.wrap ? 0 : this.box.clientHeight / ROW / 2));
 	}
 
 	choose(i, more) {
@@ -325,7 +362,9 @@ export class Log extends EventTarget {
 
 	/** The chosen lines, or those in sight, as plain text. */
 	async copied() {
-		const [from, to] = this.choice ?? [Math.floor(this.top), Math.min(this.lines.count, Math.ceil(this.top + this.box.clientHeight / ROW)) - 1];
+		const line = (row) => (this.view ? this.view[row] : row);
+		const last = Math.min(this.rows, Math.ceil(this.top + this.box.clientHeight / ROW)) - 1;
+		const [from, to] = this.choice ?? [line(Math.floor(this.top)), line(last)];
 		const texts = [];
 		for (let i = from; i <= to; i++) texts.push(plain(await this.whole(i)));
 		return texts.map((text) => `${text}\n`).join("");
@@ -333,18 +372,20 @@ export class Log extends EventTarget {
 
 	/** The text of a line, fetched if it has to be. */
 	async whole(i) {
-		for (;;) {
+		const { lines } = this;
+		while (lines === this.lines) {
 			const missing = new Set();
-			const text = this.lines.text(i, missing);
+			const text = lines.text(i, missing);
 			if (text !== null) return text;
 			this.pulled(missing);
-			await sleep(20);
+			await sleep(50);
 		}
+		return "";
 	}
 
 	/** Count where the text is, over all of the log, in slices; again from there when more comes. */
 	search(query) {
-		Object.assign(this, { query: query.toLowerCase(), hits: [], hit: -1, sought: 0, times: 0 });
+		Object.assign(this, { query: query.toLowerCase(), hits: [], hit: -1, sought: 0, times: 0, later: [] });
 		this.seeking++;
 		this.busy = false;
 		if (this.query) this.seek();
@@ -356,16 +397,21 @@ export class Log extends EventTarget {
 		this.busy = true;
 		const turn = this.seeking, { lines, query } = this;
 		let begin = performance.now();
-		while (turn === this.seeking && this.sought < lines.count) {
-			const i = this.sought;
-			// One that is not at its end comes again when it is.
-			if (lines.marks[i] & 4 && !this.ended) break;
+		const closed = (i) => this.ended || !(lines.marks[i] & OPEN);
+		for (;;) {
+			// One that was not at its end is looked at when it is.
+			const at = this.later.findIndex(closed);
+			if (at < 0 && this.sought >= lines.count) break;
+			const i = at < 0 ? this.sought++ : this.later.splice(at, 1)[0];
+			if (!closed(i)) {
+				this.later.push(i);
+				continue;
+			}
 			const text = plain(lines.text(i) ?? (await this.whole(i))).toLowerCase();
 			if (turn !== this.seeking) return;
 			let count = 0;
 			for (let at = text.indexOf(query); at >= 0; at = text.indexOf(query, at + query.length)) count++;
-			if (count) this.hits.push(i), (this.times += count);
-			this.sought++;
+			if (count) this.hits.splice(place(this.hits, i), 0, i), (this.times += count);
 			if (i % 64 === 0 && performance.now() - begin > 8) {
 				this.found();
 				await new Promise((resolve) => setTimeout(resolve));

@@ -52,8 +52,7 @@ class Poll {
 	}
 
 	leave(port) {
-		this.ports.delete(port);
-		if (!this.ports.size) {
+		if (this.ports.delete(port) && !this.ports.size) {
 			this.over.abort();
 			polls.delete(this.secret);
 		}
@@ -63,12 +62,23 @@ class Poll {
 /** Have a port told of all that changes after `seq`. */
 export function join(port, { secret, seq, life }) {
 	let poll = polls.get(secret);
-	if (!poll) polls.set(secret, (poll = new Poll(secret, seq, life)));
+	if (!poll || poll.life !== life || seq < poll.seq) {
+		// Who knows less, or another server: all are told from there on, some of it again.
+		const ports = poll?.ports ?? [];
+		poll?.over.abort();
+		polls.set(secret, (poll = new Poll(secret, seq, life)));
+		for (const other of ports) poll.ports.add(other);
+	}
 	poll.ports.add(port);
 	port.postMessage({ live: true });
-	// Somebody who came later may know less: then what is between is told once more.
-	if (seq < poll.seq) port.postMessage({ behind: true });
 	return poll;
+}
+
+/** A port is told no more. */
+export function leave(port) {
+	for (const poll of polls.values()) poll.leave(port);
+	const rest = streams.filter((other) => other !== port);
+	streams.splice(0, streams.length, ...rest);
 }
 
 // Who may follow a log: those that were looked at last.
@@ -80,11 +90,9 @@ function permit(port) {
 
 globalThis.onconnect = (event) => {
 	const port = event.ports[0];
-	let poll = null;
 	port.onmessage = ({ data }) => {
-		if (data.stream) return permit(port);
-		poll?.leave(port);
-		poll = data.secret ? join(port, data) : null;
-		if (!poll) streams.splice(0, streams.length, ...streams.filter((other) => other !== port));
+		if (data.stream) permit(port);
+		else if (data.secret) join(port, data);
+		else leave(port);
 	};
 };

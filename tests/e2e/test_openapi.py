@@ -33,5 +33,5 @@ def test_schemathesis_finds_nothing(start: Callable[..., Rtot], tmp_path: Path) 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No issues found" in done.stdout
-    assert "Selected: 17/17" in done.stdout
+    assert "Selected: 18/18" in done.stdout
     assert "Traceback" not in rtot.log
