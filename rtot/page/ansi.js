@@ -5,7 +5,8 @@ import { visible } from "/page/dom.js";
 
 const SEQUENCE = /\x1b\[([0-9;:]*)m|\x1b\]8;[^;\x07\x1b]*;([^\x07\x1b]*)(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]/g;
 const LINK = /https?:\/\/[^\s<>"'`\u0000-\u001f]+[^\s<>"'`.,;:!?)\]}\u0000-\u001f]/g;
-const BASIC = ["#1b1e22", "#c0262c", "#2a8a3e", "#9a6f00", "#2b62c4", "#9a3aa8", "#127f8a", "#8a9099", "#5c636d", "#e2484d", "#3da957", "#c08b00", "#4f86ec", "#bd5ccb", "#1ea3b0", "#c9ced6"];
+// Dark on light and light on dark, so that each can be read in both schemes.
+const BASIC = "#1b1e22/#7d848e #b3161b/#ff8a85 #1a7f37/#5fc878 #8a6100/#d9a52b #2157b5/#7fabff #8a2f98/#d98be4 #0f6f79/#4fc3cf #646b75/#b4bac3 #4b525c/#99a0aa #d1242f/#ffa198 #2a8a3e/#7fe096 #9a6f00/#f0c454 #3b74d6/#a5c5ff #a548b4/#e8aef0 #127f8a/#7fe0ea #767d87/#f0f2f4".split(" ").map((pair) => `light-dark(${pair.replace("/", ",")})`);
 const PLAIN = { key: "" };
 
 function palette(n) {

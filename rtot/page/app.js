@@ -75,7 +75,7 @@ function go() {
 	const values = new URLSearchParams(query);
 	const { filter } = jobs;
 	const before = JSON.stringify([filter.state, filter.label, filter.failed]);
-	Object.assign(filter, { text: values.get("text") ?? "", state: values.get("state") ?? "", label: values.get("label") ?? "", failed: values.has("failed") });
+	Object.assign(filter, { text: values.get("text") ?? "", state: values.get("state") ?? "", label: values.get("label") ?? "", failed: values.has("failed"), from: Number(values.get("from")), to: Number(values.get("to")) });
 	for (const name of ["text", "state", "label"]) if ($(name) !== document.activeElement) $(name).value = filter[name];
 	$("failed").checked = filter.failed;
 	if (JSON.stringify([filter.state, filter.label, filter.failed]) !== before) tried(() => jobs.load())();
@@ -86,15 +86,17 @@ function go() {
 }
 addEventListener("hashchange", go);
 
-function filtered() {
+function filtered(range = jobs.filter) {
 	const query = new URLSearchParams();
+	if (range.from) for (const name of ["from", "to"]) query.set(name, range[name]);
 	for (const name of ["text", "state", "label"]) if ($(name).value) query.set(name, $(name).value);
 	if ($("failed").checked) query.set("failed", "1");
 	const text = String(query);
 	history.replaceState(null, "", (location.hash.split("?")[0] || "#/") + (text && `?${text}`));
 	go();
 }
-for (const name of ["text", "state", "label", "failed"]) $(name).addEventListener("input", filtered);
+for (const name of ["text", "state", "label", "failed"]) $(name).addEventListener("input", () => filtered());
+jobs.addEventListener("range", ({ detail }) => filtered(detail));
 
 const open = tried(async (id) => {
 	if (jobs.current === id && job) return choose();
@@ -282,7 +284,10 @@ $("search").oninput = () => log.search($("search").value);
 $("search").addEventListener("keydown", (event) => event.key === "Enter" && log.next(event.shiftKey ? -1 : 1));
 let marked = 0;
 log.addEventListener("found", () => {
-	$("hits").textContent = log.query ? `${log.hit >= 0 ? `${number(log.hit + 1)}/` : ""}${number(log.times)}${log.busy ? "…" : ""}` : "";
+	// Hits are counted, and lines that have some are gone through.
+	const at = log.hit >= 0 ? `${number(log.hit + 1)}/${number(log.hits.length)}` : "";
+	const all = !at || log.times > log.hits.length ? number(log.times) : "";
+	$("hits").textContent = log.query ? `${at}${at && all ? ` (${all})` : all}${log.busy ? "…" : ""}` : "";
 	const now = performance.now();
 	if (log.busy && now - marked < 250) return;
 	marked = now;

@@ -300,8 +300,7 @@ export class Jobs extends EventTarget {
 			const [from, to] = far ? [begin.time, time(event)].sort((a, b) => a - b) : [0, 0];
 			begin = null;
 			if (!far) this.drag = null;
-			Object.assign(this.filter, { from, to });
-			this.sort();
+			this.tell("range", { from: Math.floor(from), to: Math.ceil(to) });
 		});
 	}
 

@@ -145,6 +145,16 @@ def test_filters_and_many_at_once(rtot: Rtot, visit: Open) -> None:
     expect(page.locator(".row")).to_have_count(1)
     assert page.url.endswith("#/?text=job+4&label=even")
     page.fill("#text", "")
+    svg = page.locator("#timeline").bounding_box()
+    assert svg is not None
+    # Of the last hour the first half: nothing ran then.
+    for action, x in ((page.mouse.move, 10), (page.mouse.move, svg["width"] / 2)):
+        action(svg["x"] + x, svg["y"] + 20)
+        (page.mouse.down if x == 10 else page.mouse.up)()
+    expect(page.locator(".row")).to_have_count(0)
+    assert "from=" in page.url
+    page.mouse.click(svg["x"] + 20, svg["y"] + 20)
+    expect(page.locator(".row")).to_have_count(3)
     for job_id in (0, 2):
         page.get_by_label(f"Choose job {job_id}", exact=True).check()
     page.click("#bulk-delete")
