@@ -132,6 +132,14 @@ export class Lines {
 		return bytes && this.decoder.decode(bytes);
 	}
 
+	/** Whether all bytes of a line are here. */
+	has(i) {
+		const { blocks } = this.streams[this.marks[i] & ERR];
+		const last = Math.floor((this.starts[i] + Math.max(0, this.lengths[i] - 1)) / BLOCK);
+		for (let at = Math.floor(this.starts[i] / BLOCK); at <= last; at++) if (!blocks[at]) return !this.lengths[i];
+		return true;
+	}
+
 	style(i) {
 		return this.streams[this.marks[i] & ERR].styles.get(this.dress[i]);
 	}

@@ -77,7 +77,7 @@ def test_curl_gets_the_links_and_a_browser_the_page(rtot: Rtot) -> None:
     page = rtot.curl("-H", "Accept: text/html", "-i", f"{rtot.url}/")
     assert b"Vary: Accept" in page
     assert b"<!doctype html>" in page
-    assert sum(len(path.read_bytes()) for path in FILES) < 71 * 1024
+    assert sum(len(path.read_bytes()) for path in FILES) < 72 * 1024
 
 
 FILES = list((Path(__file__).parents[2] / "rtot" / "page").iterdir())
