@@ -59,7 +59,7 @@ class _Command:
         self.dashed = asked.dashed
         self.screen = screen
 
-    def client(self, url: str | None = None, sink: Sink | None = None) -> Client:
+    def client(self, url: str | None = None) -> Client:
         """A client of that server, or of the one that was asked for. Raises UsageError."""
         options = self.options
         if url is None:
@@ -74,8 +74,7 @@ class _Command:
         )
         patient = self.name in _PATIENT or options.get("follow") or options.get("watch")
         retry = options.get("retry", _RETRY if patient else 0.0)
-        tell = (sink or self.screen).tell
-        return Client(_server(address, self.secret(), files), retry, tell)
+        return Client(_server(address, self.secret(), files), retry, self.screen.tell)
 
     def secret(self) -> str:
         """The secret; empty for none. Raises UsageError."""
@@ -123,7 +122,7 @@ def _run(command: _Command) -> int:
         for name, key in (("-P", "parallel"), ("--group-output", "grouped")):
             if key in options:
                 raise UsageError(f"run: {name} goes with --on")
-        run = _one(command, command.client(), screen)
+        run = _one(command, _order(command), command.client(), screen)
         if not options.get("detach"):
             return attend(run.work, lambda number: _left(run.signalled(number), number))
         job_id = run.submit()
@@ -137,19 +136,21 @@ def _run(command: _Command) -> int:
     from rtot.client.many import Grouped, Many, Member, Prefixed
 
     urls = _urls(options["on"])
+    # Once for all of them: it may be read from stdin.
+    order = _order(command)
     clients = [command.client(url) for url in urls]
     members = []
     for url, client in zip(urls, clients, strict=True):
         sink = (Grouped if options.get("grouped") else Prefixed)(screen, client.server.name)
-        members.append(Member(url, _one(command, client._replace(tell=sink.tell), sink)))
+        members.append(Member(url, _one(command, order, client._replace(tell=sink.tell), sink)))
     many = Many(members, options.get("parallel", len(members)), screen)
     return attend(many.work, many.signalled)
 
 
-def _one(command: _Command, client: Client, sink: Sink) -> Run:
+def _one(command: _Command, order: Order, client: Client, sink: Sink) -> Run:
     return Run(
         client.session,
-        _order(command),
+        order,
         sink,
         keeper=None if command.options.get("keep_running") else LeaseKeeper(client.session),
         reads=command.options.get("interactive", False),

@@ -401,6 +401,10 @@ def test_twenty_servers(tmp_path: Path) -> None:
         lines = done.stdout.decode().splitlines()
         assert sorted(lines) == sorted(f"{name}: {x}" for name in names for x in "ab")
         assert done.stderr == b""
+        done = client("run", "--on", ",".join(urls[:3]), "-", stdin=b"echo from stdin")
+        assert sorted(done.stdout.decode().splitlines()) == sorted(
+            f"{name}: from stdin" for name in names[:3]
+        )
         script = f"echo $RTOT_SERVER_ID; [ $PPID != {servers[3].pid} ] || exit 7"
         done = client("run", "--group-output", "--on", ",".join(urls), "-c", script, status=7)
         assert done.stderr.decode() == f"rtot: 1 of 20 failed: --on {urls[3]}\n"
