@@ -17,6 +17,13 @@ class SetupError(Exception):
     """The server cannot start with what it was given; the text says why."""
 
 
+def parse_count(text: str) -> int:
+    """A number of at least 1; ValueError for all else."""
+    if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
+        raise ValueError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
 _DURATION = (
     r"(?:(?P<plain>\d+(?:\.\d*)?|\.\d+)"
     r"|(?=\d)(?:(?P<d>\d+(?:\.\d+)?)d)?(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?"

@@ -23,6 +23,7 @@ from rtot.client.screen import Screen, Sink
 from rtot.client.session import Client, Server
 from rtot.client.submission import Order, command_script
 from rtot.config import parse_duration
+from rtot.credentials import is_secret
 from rtot.text import reason
 
 _URL = "http://localhost:8457"
@@ -92,7 +93,7 @@ def _server(address: Address, secret: str, files: TlsFiles) -> Server:
 
 
 def _usable(secret: str, where: str) -> str:
-    if not (secret.isascii() and secret.isprintable()) or " " in secret:
+    if secret and not is_secret(secret):
         raise UsageError(f"{where}: a secret is printable ASCII without spaces")
     if secret.startswith("sha256:"):
         raise UsageError(

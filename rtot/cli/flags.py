@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from rtot import __version__
 from rtot.cli.errors import UsageError
-from rtot.config import parse_duration, parse_size
+from rtot.config import parse_count, parse_duration, parse_size
 from rtot.credentials import Credential, is_secret, parse_credential
 from rtot.jobs.launch import placeholders
 from rtot.system.listeners import parse_address
@@ -32,12 +32,6 @@ class _Flag(NamedTuple):
 def _number(text: str) -> int:
     if not re.fullmatch("[0-9]{1,12}", text):
         raise ValueError(f"{text!r} is not a number of at least 0")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
-        raise ValueError(f"{text!r} is not a number of at least 1")
     return int(text)
 
 
@@ -101,7 +95,7 @@ def _group(text: str) -> tuple[str, int]:
     name, _, number = text.rpartition("=")
     if not 0 < len(name) <= 255:
         raise ValueError(f"{text!r}: want NAME=N")
-    return name, _count(number)
+    return name, parse_count(number)
 
 
 def _launcher(text: str) -> tuple[str, tuple[str, ...]]:
@@ -176,7 +170,7 @@ _FLAGS = (
         "how long a job whose pipes are held by others stays running (default 1s)",
     ),
     _Flag(
-        *("--max-running", "N", _count, "max_running"),
+        *("--max-running", "N", parse_count, "max_running"),
         "jobs at a time (default: from the limit of open files)",
     ),
     _Flag("--max-queued", "N", _number, "max_queued", "jobs that may wait (default 100000)"),
@@ -190,7 +184,7 @@ _FLAGS = (
         "kept of the end of a stream of which something was dropped (default 64K)",
     ),
     _Flag(
-        *("--max-connections", "N", _count, "max_connections"),
+        *("--max-connections", "N", parse_count, "max_connections"),
         "clients at a time (default: from the limit of open files)",
     ),
     _Flag("--spool-dir", "DIR", str, "spool_dir", "scripts and large output ($TMPDIR or /tmp)"),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from rtot.cli.errors import UsageError
 from rtot.client.address import parse_url
 from rtot.client.jobs import job_path
-from rtot.config import parse_duration
+from rtot.config import parse_count, parse_duration
 
 
 class Option(NamedTuple):
@@ -45,12 +45,6 @@ class Invocation(NamedTuple):
     options: dict[str, Any]
     words: tuple[str, ...]
     dashed: bool
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
-        raise ValueError(f"{text!r} is not a number of at least 1")
-    return int(text)
 
 
 def _lines(text: str) -> int:
@@ -130,7 +124,9 @@ _RUN = Word(
             *(("--on",), "URL,URL|@FILE", "on", str),
             "on each of these servers; of a file, one URL a line",
         ),
-        Option(("-P", "--parallel"), "N", "parallel", _count, "so many at a time (default all)"),
+        Option(
+            ("-P", "--parallel"), "N", "parallel", parse_count, "so many at a time (default all)"
+        ),
         _flag("--group-output", "grouped", "the output of one server after that of another"),
     ),
     ends_early=True,
@@ -169,7 +165,7 @@ WORDS = (
         (
             _flag("--failed", "failed", "those that have failed"),
             _LABEL,
-            Option(("-n", "--last"), "N", "last", _count, "the newest"),
+            Option(("-n", "--last"), "N", "last", parse_count, "the newest"),
             _JSON,
             _flag("--watch", "watch", "and go on as they change", "-w"),
         ),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from rtot.client.connection import Request
 from rtot.client.ending import OURS
 from rtot.client.failures import FailedError, RefusedError
-from rtot.client.jobs import query
+from rtot.client.jobs import id_of, query
 from rtot.client.receipts import is_left, receipt_line
 from rtot.client.screen import Screen
 from rtot.client.session import Session
@@ -38,7 +38,7 @@ def kill(
             Request("POST", f"{path}/kill?{query(*chosen)}"), silence=None, once=True
         )
         receipt = reply.json()
-        line = f"{path.rpartition('/')[2]}: {receipt_line(receipt)}"
+        line = f"{id_of(path)}: {receipt_line(receipt)}"
         screen.print_visible(f"{line} (in {duration(now() - begin)})")
         return OURS if is_left(receipt) else 0
 
@@ -50,7 +50,7 @@ def remove(session: Session, paths: Sequence[str], screen: Screen) -> int:
 
     def one(path: str) -> int:
         session.read(Request("DELETE", path), silence=None)
-        screen.print(path.rpartition("/")[2])
+        screen.print(id_of(path))
         return 0
 
     return _each(paths, one, screen)
@@ -63,7 +63,7 @@ def _each(paths: Iterable[str], action: Callable[[str], int], screen: Screen) ->
         try:
             status = max(status, action(path))
         except RefusedError as refused:
-            screen.tell(f"job {path.rpartition('/')[2]}: {refused}")
+            screen.tell(f"job {id_of(path)}: {refused}")
             status = OURS
     return status
 
@@ -71,7 +71,7 @@ def _each(paths: Iterable[str], action: Callable[[str], int], screen: Screen) ->
 def write_stdin(session: Session, path: str) -> int:
     """Our stdin into the job's, to its end. Raises FailedError."""
     if not feed(session, path, all_of_it=False):
-        raise FailedError(f"job {path.rpartition('/')[2]} reads no more (or has no stdin: run -i)")
+        raise FailedError(f"job {id_of(path)} reads no more (or has no stdin: run -i)")
     return 0
 
 

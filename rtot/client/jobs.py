@@ -1,5 +1,6 @@
 """Lists of jobs, and how they change: page by page, and by one request that waits for changes."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -34,6 +35,11 @@ def job_path(text: str) -> str:
     return f"/jobs/{int(found[1])}"
 
 
+def id_of(path: str) -> str:
+    """The id of the job with that path, for people."""
+    return path.rpartition("/")[2]
+
+
 def get_job(session: Session, path: str, query: str) -> Job:
     """One job. Raises NoJobError."""
     try:
@@ -41,13 +47,15 @@ def get_job(session: Session, path: str, query: str) -> Job:
     except RefusedError as refused:
         if refused.status != 404:
             raise
-        raise NoJobError(f"there is no job {path.rpartition('/')[2]}") from None
+        raise NoJobError(f"there is no job {id_of(path)}") from None
     return job
 
 
 def query(*parameters: tuple[str, str]) -> str:
-    """A query of those parameters."""
-    return "&".join(f"{name}={quote(value, safe=',*')}" for name, value in parameters)
+    """A query of those parameters, whose bytes need not be UTF-8 (PEP 383)."""
+    return "&".join(
+        f"{name}={quote(os.fsencode(value), safe='/:,*')}" for name, value in parameters
+    )
 
 
 class JobList:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rtot.client.ending import ending
 from rtot.client.events import Event, Story
 from rtot.client.failures import FailedError
+from rtot.client.jobs import id_of
 from rtot.client.screen import Screen
 from rtot.client.session import Session
 
@@ -34,7 +35,7 @@ def logs(session: Session, path: str, options: LogOptions, screen: Screen) -> in
             case "complete":
                 status, why = ending(event.fields)
                 if why:
-                    screen.tell(f"job {path.rpartition('/')[2]} {why}")
+                    screen.tell(f"job {id_of(path)} {why}")
                 return status if options.follow else 0
     if options.follow:
         raise FailedError("the server told of no end")

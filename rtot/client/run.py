@@ -13,7 +13,7 @@ from rtot.client.ending import OURS, ending
 from rtot.client.events import Event as Told
 from rtot.client.events import Story, job_at
 from rtot.client.failures import FailedError, GaveUpError, ReaderGoneError, RefusedError
-from rtot.client.jobs import get_job
+from rtot.client.jobs import get_job, id_of
 from rtot.client.lease import LEASE, LeaseKeeper
 from rtot.client.phases import TRANSITIONS, Event, Phase, Reaction, reaction
 from rtot.client.receipts import receipt_line, short
@@ -104,7 +104,7 @@ class Run:
             session = self._connect()
             session.read(Request("GET", "/ping"))
             reply = session.read(self._order.request(("fields", "")))
-            return _id(job_at(reply.header("location")))
+            return id_of(job_at(reply.header("location")))
         except FailedError as error:
             self._sink.tell(self._explained(error))
             return None
@@ -196,14 +196,14 @@ class Run:
 
     @property
     def _name(self) -> str:
-        return f"job {_id(self._path)}"
+        return f"job {id_of(self._path)}"
 
     def _explained(self, error: FailedError) -> str:
         if not self._path:
             return str(error)
         if isinstance(error, GaveUpError):
             fate = "runs on" if self._keeper is None else "ends without its client"
-            return f"{error}: {self._name} {fate}; to go on: rtot logs -f {_id(self._path)}"
+            return f"{error}: {self._name} {fate}; to go on: rtot logs -f {id_of(self._path)}"
         if isinstance(error, RefusedError) and error.status == 404:
             return f"{self._name} is gone: it was deleted"
         return f"{self._name}: {error}"
@@ -270,7 +270,3 @@ class Run:
             self._sink.tell(self._explained(error))
         finally:
             session.close()
-
-
-def _id(path: str) -> str:
-    return path.rpartition("/")[2]

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from rtot.client.connection import Request
 from rtot.client.failures import FailedError
+from rtot.client.jobs import query
 
 # A server takes a request line of 8 KB, and 16 KB with all headers.
 _LONGEST_TARGET = 6000
@@ -26,7 +27,7 @@ class Order(NamedTuple):
         fields = [("Idempotency-Key", os.urandom(16).hex())]
         # Where neither a log nor a list shows them.
         fields += [("Rtot-Env", quote(os.fsencode(pair), safe="=/:")) for pair in self.env]
-        target = f"/jobs?{_query((*self.parameters, *parameters))}"
+        target = f"/jobs?{query(*self.parameters, *parameters)}"
         arguments = [quote(word, safe="/:") for word in self.arguments]
         with_arguments = target + "".join(f"&arg={word}" for word in arguments)
         if len(with_arguments) <= _LONGEST_TARGET:
@@ -51,7 +52,3 @@ def _quoted(word: bytes) -> bytes:
     if word and not word.translate(None, plain):
         return word
     return b"'" + word.replace(b"'", b"'\\''") + b"'"
-
-
-def _query(parameters: Iterable[tuple[str, str]]) -> str:
-    return "&".join(f"{name}={quote(os.fsencode(value), safe='/:')}" for name, value in parameters)

@@ -65,10 +65,10 @@ def test_pages_and_selections() -> None:
     sheet = Sheet()
     stage = Stage(page(job(1), link='</jobs?from=2>; rel="next"'), page(job(2)))
     stage.script.steps[1] = Said("GET /jobs?from=2", stage.script.steps[1].answer)
-    listed(stage, sheet, labels=("x&y",), failed=True)
+    listed(stage, sheet, labels=("x&y\udcff",), failed=True)
     assert len(sheet.lines) == 3
     asked = stage.script.requests[0].target
-    assert asked.endswith("&label=x%26y&failed=1&limit=500")
+    assert asked.endswith("&label=x%26y%FF&failed=1&limit=500")
 
 
 def test_json() -> None:
