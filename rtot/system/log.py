@@ -89,14 +89,15 @@ def traceback_lines(failure: BaseException, now: Now, *, as_json: bool) -> bytes
 class Log:
     """Lines on their way to a descriptor."""
 
-    __slots__ = ("_as_json", "_bucket", "_dropped", "_fd", "_lines", "_poll", "_withheld")
+    __slots__ = ("_as_json", "_buckets", "_dropped", "_fd", "_lines", "_poll", "_withheld")
 
     def __init__(self, fd: int, *, as_json: bool) -> None:
         self._fd = fd
         self._as_json = as_json
         self._lines: deque[bytes] = deque()
         self._dropped = 0
-        self._bucket = Bucket(_COMPLAINTS, 1.0)
+        # Apart, so that none can hide failed guesses behind requests for `/ping`.
+        self._buckets = {level: Bucket(_COMPLAINTS, 1.0) for level in ("info", "warning")}
         self._withheld = 0
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
@@ -115,7 +116,7 @@ class Log:
         self._rarely(now, "warning", message, pairs)
 
     def _rarely(self, now: Now, level: str, message: str, pairs: dict[str, Value]) -> None:
-        if not self._bucket.take(now.monotonic):
+        if not self._buckets[level].take(now.monotonic):
             self._withheld += 1
             return
         if self._withheld:

@@ -134,6 +134,19 @@ def test_what_strangers_cause_is_told_now_and_then() -> None:
     os.close(writer)
 
 
+def test_requests_that_are_answered_withhold_none_that_is_refused() -> None:
+    reader, writer = os.pipe()
+    log = Log(writer, as_json=True)
+    for _ in range(100):
+        tell(log, 0, "/page/app.js", 200, anonymous=True)
+    tell(log, 0, "/jobs", 401, anonymous=True)
+    log.flush(at(0))
+    last = json.loads(read_all(reader).splitlines()[-1])
+    assert (last["msg"], last["withheld"]) == ("authentication failed", 90)
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_bug_is_confessed_and_want_of_memory_mentioned() -> None:
     reader, writer = os.pipe()
     log = Log(writer, as_json=False)
