@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 
 class Cutter:
-    """In front of a server. `longest`: seconds that a connection may live."""
+    """In front of a server. `longest`: seconds that a connection may live; it can be changed."""
 
     def __init__(self, upstream: tuple[str, int], longest: float, seed: int) -> None:
         self.cuts = 0
         self._upstream = upstream
-        self._longest = longest
+        self.longest = longest
         self._random = random.Random(seed)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -32,11 +32,11 @@ class Cutter:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            life = self._random.uniform(0, self._longest)
-            threading.Thread(target=self._carry, args=(client, life), daemon=True).start()
+            share = self._random.random()
+            threading.Thread(target=self._carry, args=(client, share), daemon=True).start()
 
-    def _carry(self, client: socket.socket, life: float) -> None:
-        end = time.monotonic() + life
+    def _carry(self, client: socket.socket, share: float) -> None:
+        begin = time.monotonic()
         with client, socket.create_connection(self._upstream) as server:
             ways = [
                 threading.Thread(target=self._pump, args=pair, daemon=True)
@@ -44,7 +44,9 @@ class Cutter:
             ]
             for way in ways:
                 way.start()
-            while all(way.is_alive() for way in ways) and time.monotonic() < end:
+            while all(way.is_alive() for way in ways) and (
+                time.monotonic() < begin + share * self.longest
+            ):
                 ways[1].join(0.002)
             if all(way.is_alive() for way in ways):
                 self.cuts += 1

@@ -1,109 +1,102 @@
-// Colors and links of a terminal (ECMA-48, SGR; OSC 8), as styles of pieces of text.
-//
-// All other sequences are left out, and what cannot be seen is written out.
-import { visible } from "/page/dom.js";
+// Colors and links of a terminal (ECMA-48, SGR; OSC 8), as CSS; all other sequences are left out.
+import { visible } from "./dom.js";
 
 const SEQUENCE = /\x1b\[([0-9;:]*)m|\x1b\]8;[^;\x07\x1b]*;([^\x07\x1b]*)(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]/g;
 const LINK = /https?:\/\/[^\s<>"'`\u0000-\u001f]+[^\s<>"'`.,;:!?)\]}\u0000-\u001f]/g;
-// Dark on light and light on dark, so that each can be read in both schemes.
-const BASIC = "#1b1e22/#7d848e #b3161b/#ff8a85 #1a7f37/#5fc878 #8a6100/#d9a52b #2157b5/#7fabff #8a2f98/#d98be4 #0f6f79/#4fc3cf #646b75/#b4bac3 #4b525c/#99a0aa #d1242f/#ffa198 #2a8a3e/#7fe096 #9a6f00/#f0c454 #3b74d6/#a5c5ff #a548b4/#e8aef0 #127f8a/#7fe0ea #767d87/#f0f2f4".split(" ").map((pair) => `light-dark(${pair.replace("/", ",")})`);
-const PLAIN = { key: "" };
+const SET = {
+	1: ["fontWeight", "bold"],
+	2: ["opacity", "0.7"],
+	3: ["fontStyle", "italic"],
+	4: ["textDecoration", "underline"],
+	7: ["inverse", true],
+	9: ["textDecoration", "line-through"],
+};
+const CLEAR = { 22: ["fontWeight", "opacity"], 23: ["fontStyle"], 24: ["textDecoration"], 27: ["inverse"], 29: ["textDecoration"], 39: ["color"], 49: ["backgroundColor"] };
+const INK = "color", GROUND = "backgroundColor";
+const HUES = [0, 25, 145, 85, 260, 320, 200, 0];
 
-function palette(n) {
-	if (n < 16) return BASIC[n];
+// By their lightness, so that each can be read in both schemes, and on each.
+function basic(name, n) {
+	const hue = ` ${n % 8 % 7 ? 0.15 : 0} ${HUES[n % 8]})`;
+	const [light, dark] = (name === INK ? [0.45, 0.75] : [0.85, 0.35]).map((lightness) => `oklch(${lightness + (n > 7 && 0.07)}${hue}`);
+	return `light-dark(${light}, ${dark})`;
+}
+
+function palette(name, n) {
+	if (n < 16) return basic(name, n);
 	if (n > 231) return `rgb(${Array(3).fill(8 + (n - 232) * 10)})`;
-	const level = (v) => (v ? 55 + v * 40 : 0);
-	n -= 16;
-	return `rgb(${[Math.floor(n / 36), Math.floor(n / 6) % 6, n % 6].map(level)})`;
+	return `rgb(${[36, 6, 1].map((size) => Math.floor((n - 16) / size) % 6).map((level) => level && 55 + level * 40)})`;
 }
 
-const SET = { 1: "bold", 2: "faint", 3: "italic", 4: "underlined", 7: "inverse", 9: "struck" };
-const CLEAR = { 22: ["bold", "faint"], 23: ["italic"], 24: ["underlined"], 27: ["inverse"], 29: ["struck"], 39: ["ink"], 49: ["ground"] };
-
-/** The style after the numbers of one SGR sequence. */
-function changed({ key, ...next }, text) {
-	// 38:2::r:g:b is written with colons; other subparameters are forms of what they follow.
-	const plainly = (text || "0").replace(/([34]8):2:\d*:(\d+:\d+:\d+)/g, "$1;2;$2").replace(/([34]8:[25](?::\d+)*)|:\d+/g, (all, color) => color ?? "");
-	const numbers = plainly.replace(/(?:^|;)58[:;](?:5[:;]\d+|2(?:[:;]\d*){3,4})/g, "").split(/[;:]/).map(Number);
-	for (let i = 0; i < numbers.length; i++) {
-		const n = numbers[i];
-		const [tens, name] = [Math.floor(n / 10), Math.floor(n / 10) % 2 ? "ink" : "ground"];
-		if (n === 0) next = {};
-		else if (SET[n]) next[SET[n]] = true;
+function changed(style, text) {
+	let next = { ...style };
+	const params = (text || "0").split(";").map((param) => param.split(":").map(Number));
+	for (let i = 0; i < params.length; i++) {
+		let [n, ...rest] = params[i];
+		const tens = Math.floor(n / 10), name = tens % 2 ? INK : GROUND;
+		if (n === 38 || n === 48 || n === 58) {
+			// 38;5;N, 38;2;R;G;B, or all of it with colons; 58 is of underlines.
+			if (!rest.length) (rest = params.slice(i + 1, i + (params[i + 1]?.[0] === 5 ? 3 : 5)).flat()), (i += rest.length);
+			if (n !== 58) next[name] = rest[0] === 5 ? palette(name, rest[1] & 255) : `rgb(${rest.slice(-3).map((v) => v & 255)})`;
+		} else if (!n) next = {};
+		else if (SET[n] && rest[0] !== 0) next[SET[n][0]] = SET[n][1];
 		else if (CLEAR[n]) for (const cleared of CLEAR[n]) delete next[cleared];
-		else if ((tens === 3 || tens === 4) && n % 10 < 8) next[name] = BASIC[n % 10];
-		else if ((tens === 9 || tens === 10) && n % 10 < 8) next[name] = BASIC[8 + (n % 10)];
-		else if (n === 38 || n === 48) {
-			if (numbers[i + 1] === 5) (next[name] = palette(numbers[i + 2] & 255)), (i += 2);
-			else if (numbers[i + 1] === 2) (next[name] = `rgb(${numbers.slice(i + 2, i + 5).map((v) => v & 255)})`), (i += 4);
-		}
+		else if ([3, 4, 9, 10].includes(tens) && n % 10 < 8) next[name] = basic(name, (n % 10) + (tens > 4 && 8));
 	}
-	return { ...next, key: JSON.stringify(next) };
+	return next;
 }
 
-/** Styles by small numbers, so that each line can have its own. */
 export class Styles {
-	all = [PLAIN];
-	ids = new Map([["", 0], ["{}", 0]]);
+	all = [{}];
+	numbers = new Map([["{}", 0]]);
 
-	get(id) {
-		return this.all[id] ?? PLAIN;
-	}
-
-	/** The number of the style after a text that began with that of the number `id`. */
-	after(text, id) {
-		let style = this.get(id);
+	// The number of the style after a text that began with that one.
+	after(text, number) {
+		let style = this.all[number];
 		for (const found of text.matchAll(SEQUENCE)) if (found[1] !== undefined) style = changed(style, found[1]);
-		let known = this.ids.get(style.key);
-		if (known === undefined && this.all.length < 65535) this.ids.set(style.key, (known = this.all.push(style) - 1));
-		return known ?? 0;
+		const key = JSON.stringify(style);
+		if (!this.numbers.has(key) && this.all.length < 65536) this.numbers.set(key, this.all.push(style) - 1);
+		return this.numbers.get(key) ?? 0;
 	}
 }
 
-/** Pieces of a line: text, style, and where it leads. */
+// Pieces of what a terminal shows of a line: text, style, and where it leads.
 export function pieces(text, style) {
 	const found = [];
-	let at = 0, target = "";
-	const push = (piece) => {
-		if (!piece) return;
-		if (target) return found.push({ text: visible(piece), style, target });
+	text = text.replace(/\r+$/, "");
+	// What is before a carriage return changes the style only.
+	let at = text.lastIndexOf("\r") + 1, target;
+	const push = (piece, target) => piece && found.push({ text: visible(piece), style, target });
+	const add = (piece) => {
 		let from = 0;
-		for (const link of piece.matchAll(LINK)) {
-			if (link.index > from) found.push({ text: visible(piece.slice(from, link.index)), style });
-			found.push({ text: visible(link[0]), style, target: link[0] });
+		for (const link of target ? [] : piece.matchAll(LINK)) {
+			push(piece.slice(from, link.index));
+			push(link[0], link[0]);
 			from = link.index + link[0].length;
 		}
-		if (from < piece.length) found.push({ text: visible(piece.slice(from)), style });
+		push(piece.slice(from), target);
 	};
-	for (const sequence of text.matchAll(SEQUENCE)) {
-		push(text.slice(at, sequence.index));
-		at = sequence.index + sequence[0].length;
-		if (sequence[1] !== undefined) style = changed(style, sequence[1]);
-		else if (sequence[2] !== undefined) target = /^https?:\/\//.test(sequence[2]) ? sequence[2] : "";
+	for (const { index, 0: sequence, 1: numbers, 2: leads } of text.matchAll(SEQUENCE)) {
+		if (index >= at) add(text.slice(at, index)), (at = index + sequence.length);
+		if (numbers !== undefined) style = changed(style, numbers);
+		else if (leads !== undefined) target = /^https?:\/\//.test(leads) && leads;
 	}
-	push(text.slice(at));
+	add(text.slice(at));
 	return found;
 }
 
-/** The text as it is to be searched, and copied. */
-export const plain = (text) => lastPiece(text).replace(SEQUENCE, "");
-
-/** What a terminal shows of a line with carriage returns, nearly: the last piece. */
+// What a terminal shows of a line with carriage returns, nearly.
 export function lastPiece(text) {
 	if (!text.includes("\r")) return text;
 	const whole = text.replace(/\r+$/, "");
 	return whole.slice(whole.lastIndexOf("\r") + 1);
 }
 
-/** Give an element a style. By properties: the page's policy forbids style attributes. */
-export function dress(element, style) {
-	const { ink, ground, inverse } = style;
-	const [front, back] = inverse ? [ground ?? "Canvas", ink ?? "CanvasText"] : [ink, ground];
-	if (front) element.style.color = front;
-	if (back) element.style.backgroundColor = back;
-	if (style.bold) element.style.fontWeight = "bold";
-	if (style.faint) element.style.opacity = "0.7";
-	if (style.italic) element.style.fontStyle = "italic";
-	const lines = [style.underlined && "underline", style.struck && "line-through"].filter(Boolean);
-	if (lines.length) element.style.textDecoration = lines.join(" ");
+// The text as it is to be searched, and copied.
+export const plain = (text) => lastPiece(text).replace(SEQUENCE, "");
+
+// By properties: the page's policy forbids style attributes.
+export function dress(element, { inverse, ...style }) {
+	const [ink, ground] = [style[GROUND] ?? "Canvas", style[INK] ?? "CanvasText"];
+	Object.assign(element.style, style, inverse && { [INK]: ink, [GROUND]: ground });
 }

@@ -1,329 +1,238 @@
-// The jobs: newest first, paged as one scrolls, kept up to date by what the worker tells.
-import { FIELDS, ask, read, session } from "/page/api.js";
-import { $, fill, make, number, span, visible } from "/page/dom.js";
+// The list of jobs: newest first, paged as one scrolls, kept up to date by what the worker tells.
+import { FIELDS, ask, session } from "./api.js";
+import { $, fill, make, number, span, tell, visible } from "./dom.js";
 
 const ROW = 28;
 const PAGE = 200;
+const rows = $("rows"), svg = $("timeline");
 
-export const failed = (job) => job.state === "complete" && (job.code !== 0 || job.reason !== "exited");
-export const outcome = (job) => (failed(job) ? "failed" : job.state);
-const SIGNS = { new: "○", running: "●", complete: "✓", failed: "✗" };
+export const known = new Map(), chosen = new Set();
+// The id of the job that is looked at, the server that the list is of, and what is shown of it.
+export let current = null, life, filter = {};
+// Those that the filter lets through; the oldest that was read, null for all.
+let shown = [], lowest = null;
+let port, epoch = 0, paging = false, drawn = new Map();
 
-/** How a job ended, in words. */
-export function ending(job) {
-	if (job.state !== "complete") return job.state;
-	if (job.reason !== "exited" && job.reason !== "signaled") return job.reason;
-	return job.signal ? `signal ${job.signal.replace("SIG", "")}` : job.code ? `exit status ${job.code}` : "ok";
+export const SIGNS = { new: "○", running: "●", complete: "✓", failed: "✗" };
+export const outcome = ({ state, code, reason }) => (state === "complete" && (code !== 0 || reason !== "exited") ? "failed" : state);
+
+export function ending({ state, reason, signal, code }) {
+	if (state !== "complete") return state;
+	if (reason !== "exited" && reason !== "signaled") return reason;
+	return signal ? `signal ${signal.replace("SIG", "")}` : code ? `exit status ${code}` : "ok";
+}
+
+// The hash of a job, with the filter that is on.
+export function link(id, lines = "") {
+	const query = location.hash.split("?")[1];
+	return `#/${id ?? ""}${lines}${query ? `?${query}` : ""}`;
+}
+
+function matches(job) {
+	const { text = "", state, label, failed, from, to } = filter;
+	if ((state && job.state !== state) || (label && !job.label.includes(label)) || (failed && outcome(job) !== "failed")) return false;
+	if (from && (job.create > to || (job.complete ?? to) < from)) return false;
+	return [job.id, job.title, ...job.label, job.by, job.group].join(" ").toLowerCase().includes(text.toLowerCase());
+}
+
+// One after the other: what was told while a page was read is newer than the page.
+let turn = Promise.resolve();
+function queue(action) {
+	const mine = epoch;
+	const done = turn.then(() => mine === epoch && action());
+	turn = done.catch(() => {});
+	return done;
+}
+
+// Of a filter, what the server does.
+const ASKED = ["state", "label", "failed"];
+
+async function get(older) {
+	const mine = epoch;
+	const query = new URLSearchParams({ order: "desc", limit: PAGE, times: "unix", fields: FIELDS });
+	for (const name of ASKED) if (filter[name]) query.set(name, filter[name]);
+	if (older) query.set("from", lowest - 1);
+	const answer = await ask(`/jobs?${query}`);
+	const { jobs } = await answer.json();
+	if (mine !== epoch) return;
+	if (!older) {
+		known.clear();
+		life = answer.headers.get("Rtot-Server");
+		follow(Number(answer.headers.get("Rtot-Seq")));
+	}
+	for (const job of jobs) known.set(job.id, job);
+	lowest = (jobs.length === PAGE && jobs.at(-1).id) || null;
+	sort();
+}
+
+export async function filterBy(values) {
+	const before = filter;
+	filter = values;
+	if (ASKED.some((name) => before[name] !== values[name])) await load();
+	else sort();
+}
+
+export function load() {
+	epoch++;
+	return queue(() => get(false));
+}
+
+export function clear() {
+	epoch++;
+	port?.postMessage({});
+	current = lowest = null;
+	known.clear();
+	chosen.clear();
+	sort();
+}
+
+function page() {
+	if (lowest === null || paging) return;
+	paging = true;
+	queue(() => get(true)).then(() => ((paging = false), timeline()), () => (paging = false));
 }
 
 // Its URL is a sink of scripts too: the policy makes this one, and no other.
-const URL_OF_WORKER = "/page/worker.js";
-const policy = globalThis.trustedTypes?.createPolicy("rtot", {
-	createScriptURL: (url) => {
-		if (url !== URL_OF_WORKER) throw new TypeError(url);
-		return url;
-	},
-});
-const script = () => policy?.createScriptURL(URL_OF_WORKER) ?? URL_OF_WORKER;
+const WORKER = "/page/worker.js";
+const policy = globalThis.trustedTypes?.createPolicy("rtot", { createScriptURL: () => WORKER });
 
-function shape(name, properties, ...children) {
-	const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-	for (const [key, value] of Object.entries(properties)) element.setAttribute(key, value);
-	element.append(...children);
-	return element;
-}
-
-export class Jobs extends EventTarget {
-	constructor() {
-		super();
-		this.known = new Map();
-		this.shown = [];
-		this.chosen = new Set();
-		this.current = null;
-		this.filter = { text: "", state: "", label: "", failed: false, from: 0, to: 0 };
-		this.more = true;
-		this.loading = false;
-		this.port = null;
-		this.epoch = 0;
-		this.rows = $("rows");
-		this.rows.addEventListener("scroll", () => this.draw());
-		new ResizeObserver(() => this.draw()).observe(this.rows);
-		setInterval(() => !document.hidden && (this.draw(), this.timeline()), 5000);
-		this.watchTimeline();
-	}
-
-	tell(name, detail) {
-		this.dispatchEvent(new CustomEvent(name, { detail }));
-	}
-
-	matches(job) {
-		const { text, state, label, failed: only, from, to } = this.filter;
-		if (state && job.state !== state) return false;
-		if (label && !job.label.includes(label)) return false;
-		if (only && !failed(job)) return false;
-		if (from && (job.create > to || (job.complete ?? Infinity) < from)) return false;
-		if (!text) return true;
-		const words = `${job.id} ${job.title} ${job.label.join(" ")} ${job.by ?? ""} ${job.group ?? ""}`;
-		return words.toLowerCase().includes(text.toLowerCase());
-	}
-
-	selection() {
-		const { state, label, failed: only } = this.filter;
-		const query = new URLSearchParams({ order: "desc", limit: PAGE, times: "unix", fields: FIELDS });
-		if (state) query.set("state", state);
-		if (label) query.set("label", label);
-		if (only) query.set("failed", "1");
-		return query;
-	}
-
-	/** Read the list anew. */
-	async load() {
-		const epoch = ++this.epoch;
-		this.loading = true;
+function follow(seq) {
+	const told = (event) => queue(() => take(event.data));
+	if (!port)
 		try {
-			const answer = await ask(`/jobs?${this.selection()}`);
-			const { jobs } = await answer.json();
-			if (epoch !== this.epoch) return;
-			this.known.clear();
-			this.news = null;
-			this.life = answer.headers.get("Rtot-Server");
-			this.take(jobs);
-			this.follow(Number(answer.headers.get("Rtot-Seq")));
-		} finally {
-			if (epoch === this.epoch) this.loading = false;
+			const worker = new SharedWorker(policy?.createScriptURL("") ?? WORKER, { type: "module", name: "rtot" });
+			// It could not be read: the server is away.
+			worker.onerror = () => ((port = null), setTimeout(() => load().catch(worker.onerror), 2000));
+			port = worker.port;
+			port.onmessage = told;
+		} catch {
+			// No SharedWorker here: a poll of this tab's own.
+			const worker = import(WORKER), end = { postMessage: (data) => told({ data }) };
+			port = { postMessage: async (data) => data.stream || (await worker)[data.secret ? "join" : "leave"](end, data) };
 		}
-	}
+	port.postMessage({ secret: session.secret, seq, life });
+}
+window.onpagehide = () => port?.postMessage({});
 
-	/** Forget it all. */
-	clear() {
-		this.epoch++;
-		this.stop();
-		this.current = null;
-		this.known.clear();
-		this.chosen.clear();
-		this.sort();
-	}
+export const looked = () => port?.postMessage({ stream: true });
 
-	/** The next page, of older jobs. */
-	async page() {
-		if (!this.more || this.loading || !this.lowest) return;
-		const epoch = this.epoch;
-		this.loading = true;
-		try {
-			const query = this.selection();
-			query.set("from", this.lowest - 1);
-			this.news = { jobs: [], deleted: [] };
-			const { jobs } = await read(`/jobs?${query}`);
-			if (epoch !== this.epoch) return;
-			this.take(jobs);
-			// What was told meanwhile is newer.
-			for (const job of this.news.jobs) if (job.id >= this.lowest) this.known.set(job.id, job);
-			for (const id of this.news.deleted) this.known.delete(id);
-			this.sort();
-		} finally {
-			if (epoch === this.epoch) this.loading = false;
-		}
+function take(message) {
+	for (const name of ["revoked", "refused", "restarted"]) if (message[name]) return tell(name);
+	tell("live", message);
+	if (message.whole) known.clear();
+	for (const job of message.jobs) {
+		const before = known.get(job.id);
+		// A job below what was read yet comes with its page.
+		if (before || job.id >= lowest) known.set(job.id, job);
+		if (job.state === "complete" && before && before.state !== "complete") tell("ended", job);
+		if (job.id === current) tell("current", job);
 	}
-
-	take(jobs) {
-		for (const job of jobs) this.known.set(job.id, job);
-		this.lowest = jobs.length ? jobs.at(-1).id : 0;
-		this.more = jobs.length === PAGE && this.lowest > 0;
-		this.sort();
+	for (const id of message.deleted) {
+		known.delete(id);
+		chosen.delete(id);
+		if (id === current) tell("gone");
 	}
-
-	/** Be told of what changes after that number. */
-	follow(seq) {
-		const told = (event) => this.told(event.data);
-		if (!this.port) {
-			try {
-				const worker = new SharedWorker(script(), { type: "module", name: "rtot" });
-				// It could not be read: the server is away.
-				worker.onerror = () => ((this.port = null), setTimeout(() => this.load().catch(() => worker.onerror()), 2000));
-				this.port = worker.port;
-				this.port.onmessage = told;
-			} catch {
-				// No SharedWorker here: a poll of this tab's own.
-				this.port = { postMessage: (message) => this.alone(message, told) };
-			}
-			addEventListener("pagehide", () => this.port.postMessage({}));
-			addEventListener("pageshow", (event) => event.persisted && this.load());
-		}
-		this.port.postMessage({ secret: session.secret, seq, life: this.life });
-	}
-
-	async alone(message, told) {
-		if (message.stream) return;
-		const { join, leave } = await import("/page/worker.js");
-		this.end ??= { postMessage: (data) => told({ data }) };
-		if (message.secret) join(this.end, message);
-		else leave(this.end);
-	}
-
-	stop() {
-		this.port?.postMessage({});
-	}
-
-	told(message) {
-		if (message.revoked) return this.tell("revoked");
-		if (message.refused) return this.tell("refused");
-		if (message.restarted) return this.tell("restarted");
-		this.tell("live", message);
-		if (!message.jobs) return;
-		if (message.whole) this.known.clear();
-		this.news?.jobs.push(...message.jobs);
-		this.news?.deleted.push(...message.deleted);
-		for (const job of message.jobs) {
-			const before = this.known.get(job.id);
-			// A job below what was read yet comes with its page.
-			if (before || job.id >= this.lowest || !this.more) this.known.set(job.id, job);
-			if (job.state === "complete" && before && before.state !== "complete")
-				this.tell("ended", job);
-			if (job.id === this.current) this.tell("current", job);
-		}
-		for (const id of message.deleted) {
-			this.known.delete(id);
-			this.chosen.delete(id);
-			if (id === this.current) this.tell("gone");
-		}
-		if (message.jobs.length || message.deleted.length) this.sort();
-	}
-
-	sort() {
-		this.shown = [...this.known.values()].filter((job) => this.matches(job)).sort((a, b) => b.id - a.id);
-		this.draw();
-		this.timeline();
-		this.bulk();
-	}
-
-	draw() {
-		const { scrollTop, clientHeight } = this.rows;
-		$("rows-space").style.height = `${this.shown.length * ROW}px`;
-		const first = Math.max(0, Math.floor(scrollTop / ROW) - 3);
-		const last = Math.min(this.shown.length, Math.ceil((scrollTop + clientHeight) / ROW) + 3);
-		const now = Date.now() / 1000;
-		const longest = Math.max(1, ...this.shown.slice(first, last).map((job) => job.seconds ?? 0));
-		const elements = [];
-		const drawn = new Map();
-		for (let i = first; i < last; i++) {
-			const job = this.shown[i];
-			const version = [JSON.stringify(job), i, longest, this.chosen.has(job.id), job.id === this.current, job.state === "running" && now].join();
-			let row = this.drawn?.get(job.id);
-			if (row?.version !== version) Object.assign((row = this.row(job, i, longest, now)), { version });
-			drawn.set(job.id, row);
-			elements.push(row);
-		}
-		this.drawn = drawn;
-		fill(this.rows, [$("rows-space"), ...elements]);
-		if (last >= this.shown.length - 20) this.page().catch(() => {});
-	}
-
-	row(job, index, longest, now) {
-		const seconds = job.state === "running" ? now - job.start : job.seconds;
-		const box = make("input", {
-			type: "checkbox",
-			"aria-label": `Choose job ${job.id}`,
-			onclick: (event) => {
-				event.stopPropagation();
-				this.chosen[box.checked ? "add" : "delete"](job.id);
-				this.bulk();
-			},
-		});
-		box.checked = this.chosen.has(job.id);
-		const bar = make("span", { class: "bar" });
-		bar.style.width = `${Math.round((60 * Math.min(longest, seconds ?? 0)) / longest)}px`;
-		const row = make(
-			"div",
-			{
-				class: `row ${outcome(job)}`,
-				role: "option",
-				"aria-selected": String(this.chosen.has(job.id)),
-				"aria-current": String(job.id === this.current),
-				onclick: () => (location.hash = link(job.id)),
-			},
-			box,
-			make("span", { class: "sign" }, SIGNS[outcome(job)]),
-			make("span", {}, String(job.id)),
-			make("span", { class: "title" }, visible(job.title)),
-			make("small", {}, visible(job.label.join(" "))),
-			bar,
-			make("small", {}, span(seconds)),
-		);
-		row.style.top = `${index * ROW}px`;
-		return row;
-	}
-
-	bulk() {
-		$("bulk").hidden = !this.chosen.size;
-		$("bulk").firstElementChild.textContent = `${number(this.chosen.size)} chosen`;
-	}
-
-	/** The last hour: when each job waited and ran. */
-	timeline() {
-		const svg = $("timeline");
-		const now = Date.now() / 1000;
-		const [width, height, rows] = [svg.clientWidth || 600, 44, 8];
-		svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-		const x = (time) => Math.max(0, width * (1 - (now - time) / 3600));
-		const jobs = [...this.known.values()].filter((job) => (job.complete ?? now) > now - 3600).sort((a, b) => b.id - a.id).slice(0, 500);
-		const shapes = jobs.flatMap((job) => {
-			const y = 4 + (job.id % rows) * 5;
-			const end = x(job.complete ?? now);
-			const start = job.start ? x(job.start) : end;
-			const kind = outcome(job);
-			const told = shape("title", {}, `#${job.id} ${visible(job.title)}: ${ending(job)}`);
-			const parts = [shape("rect", { x: x(job.create), y: y + 1, width: Math.max(1, start - x(job.create)), height: 1, class: "new" })];
-			parts.push(shape("rect", { x: start, y, width: Math.max(2, end - start), height: 3, class: kind }, told));
-			// By its shape, too: not everybody tells red from green.
-			if (kind === "failed") parts.push(shape("path", { d: `M${end - 3} ${y - 1}l5 5m0 -5l-5 5`, stroke: "currentColor", class: kind }));
-			return parts;
-		});
-		if (this.drag) shapes.unshift(this.drag);
-		svg.replaceChildren(...shapes);
-	}
-
-	watchTimeline() {
-		const svg = $("timeline");
-		const time = (event) => Date.now() / 1000 - 3600 * (1 - event.offsetX / svg.clientWidth);
-		let begin = null;
-		svg.addEventListener("pointerdown", (event) => {
-			begin = { x: event.offsetX, time: time(event) };
-			svg.setPointerCapture(event.pointerId);
-		});
-		svg.addEventListener("pointermove", (event) => {
-			if (!begin) return;
-			this.drag = shape("rect", { x: Math.min(begin.x, event.offsetX), y: 0, width: Math.abs(event.offsetX - begin.x), height: 44, class: "drag" });
-			this.timeline();
-		});
-		svg.addEventListener("pointerup", (event) => {
-			const far = begin && Math.abs(event.offsetX - begin.x) > 4;
-			const [from, to] = far ? [begin.time, time(event)].sort((a, b) => a - b) : [0, 0];
-			begin = null;
-			if (!far) this.drag = null;
-			this.tell("range", { from: Math.floor(from), to: Math.ceil(to) });
-		});
-	}
-
-	/** The id of the job before or after the one that is shown. */
-	beside(step) {
-		const at = this.shown.findIndex((job) => job.id === this.current);
-		return this.shown[Math.min(this.shown.length - 1, Math.max(0, at + step))]?.id;
-	}
-
-	/** Do something with each of the chosen jobs, four at a time; how many failed. */
-	async each(action) {
-		const ids = [...this.chosen];
-		let bad = 0;
-		const take = async () => {
-			for (let id = ids.pop(); id !== undefined; id = ids.pop()) await action(id).catch(() => bad++);
-		};
-		await Promise.all([take(), take(), take(), take()]);
-		return bad;
-	}
+	if (message.jobs.length || message.deleted.length) sort();
 }
 
-/** The hash of a job, with the filter that is on. */
-export function link(id, lines = "") {
-	const filter = location.hash.split("?")[1];
-	return `#/${id ?? ""}${lines && `/${lines}`}${filter ? `?${filter}` : ""}`;
+export function sort() {
+	shown = [...known.values()].filter(matches).sort((a, b) => b.id - a.id);
+	draw();
+	timeline();
 }
+
+export function select(id) {
+	current = id;
+	draw();
+}
+
+function draw() {
+	const { scrollTop, clientHeight } = rows;
+	$("rows-space").style.height = `${shown.length * ROW}px`;
+	const first = Math.max(0, Math.floor(scrollTop / ROW) - 3);
+	const seen = shown.slice(first, Math.ceil((scrollTop + clientHeight) / ROW) + 3);
+	const longest = Math.max(1, ...seen.map((job) => job.seconds ?? 0));
+	drawn = new Map(seen.map((job, i) => [job.id, row(job, first + i, longest)]));
+	fill(rows, [$("rows-space"), ...drawn.values()]);
+	$("bulk").hidden = !chosen.size;
+	$("chosen").textContent = `${number(chosen.size)} chosen`;
+	if (first + seen.length >= shown.length - 20) page();
+}
+
+// The row of a job: the same element as before, since it may have the focus.
+function row(job, index, longest) {
+	const { id, title, label, state } = job;
+	const toggle = () => (chosen[box.checked ? "add" : "delete"](id), draw());
+	const row = drawn.get(id) ?? make("div", { role: "listitem" }, make("input", { type: "checkbox", "aria-label": `Choose job ${id}`, click: toggle }), make("a"));
+	const [box, address] = row.children;
+	const seconds = state === "running" ? Date.now() / 1000 - job.start : job.seconds;
+	const texts = { sign: SIGNS[outcome(job)], id, title: visible(title), labels: visible(label.join(" ")), bar: "", span: span(seconds) };
+	address.replaceChildren(...Object.entries(texts).map(([name, text]) => make("span", { class: name }, text)));
+	address.children[4].style.width = `${(60 * Math.min(longest, seconds ?? 0)) / longest}px`;
+	address.href = link(id);
+	address.ariaCurrent = id === current;
+	box.checked = chosen.has(id);
+	row.className = `row ${outcome(job)}`;
+	row.ariaPosInSet = index + 1;
+	row.ariaSetSize = lowest === null ? shown.length : -1;
+	row.style.top = `${index * ROW}px`;
+	return row;
+}
+
+let drag = [], begin;
+
+// The last hour: when each job waited and ran.
+function timeline() {
+	const now = Date.now() / 1000, width = svg.clientWidth;
+	const x = (time) => Math.max(0, width * (1 - (now - time) / 3600));
+	const jobs = [...known.values()].filter(({ complete }) => (complete ?? now) > now - 3600).sort((a, b) => b.id - a.id);
+	// All of the hour, if that is not too many.
+	if (known.size < 1000 && known.get(lowest)?.create > now - 3600) page();
+	const shapes = jobs.slice(0, 500).flatMap((job) => {
+		const kind = outcome(job), y = 4 + (job.id % 8) * 5;
+		const [left, right] = [x(job.create), x(job.complete ?? now)];
+		const start = job.start ? x(job.start) : right;
+		return [
+			make("svg:rect", { x: left, y: y + 1, width: Math.max(1, start - left), height: 1, class: "new" }),
+			make("svg:rect", { x: start, y, width: Math.max(2, right - start), height: 3, class: kind }, make("svg:title", {}, `#${job.id} ${visible(job.title)}: ${ending(job)}`)),
+		];
+	});
+	svg.replaceChildren(...drag, ...shapes);
+}
+
+svg.onpointerdown = ({ offsetX, pointerId }) => {
+	begin = offsetX;
+	svg.setPointerCapture(pointerId);
+};
+svg.onpointermove = ({ offsetX }) => {
+	if (begin === undefined) return;
+	drag = [make("svg:rect", { x: Math.min(begin, offsetX), width: Math.abs(offsetX - begin), height: 44, class: "drag" })];
+	timeline();
+};
+svg.onpointerup = ({ offsetX }) => {
+	const [from, to] = [begin, offsetX].sort((a, b) => a - b).map((x) => Math.round(Date.now() / 1000 - 3600 * (1 - x / svg.clientWidth)));
+	const far = Math.abs(offsetX - begin) > 4;
+	if (!far) drag = [];
+	begin = undefined;
+	tell("range", far ? [from, to] : ["", ""]);
+};
+
+export function beside(step) {
+	const at = shown.findIndex(({ id }) => id === current);
+	return shown[Math.min(shown.length - 1, Math.max(0, at + step))]?.id;
+}
+
+// Do something with each of the chosen jobs, four at a time; how many failed.
+export async function each(action) {
+	const ids = [...chosen];
+	let bad = 0;
+	const take = async () => {
+		while (ids.length) await action(ids.pop()).catch(() => bad++);
+	};
+	await Promise.all([take(), take(), take(), take()]);
+	return bad;
+}
+
+rows.onscroll = draw;
+new ResizeObserver(draw).observe(rows);
+setInterval(() => (draw(), timeline()), 5000);

@@ -1,175 +1,158 @@
 // A log as bytes and line numbers, without any element: a million lines must cost little.
 //
-// The bytes of each stream are in blocks, of which only so many are held; the others are fetched
-// again by their range. Of each line typed arrays have where it begins, how long it is, when it
-// came, and the colors that were on. Lines are put together a stream at a time: one of stderr in
-// the midst of one of stdout does not split it.
-import { Styles } from "/page/ansi.js";
+// Of the bytes only so many blocks are held; the others are fetched again. Lines are put together
+// a stream at a time: one of stderr in the midst of one of stdout does not split it.
+import { Styles } from "./ansi.js";
+import { bisect } from "./dom.js";
 
-export const BLOCK = 1 << 18;
-export const ERR = 1, ESCAPES = 2, OPEN = 4, GROUP = 8, ENDGROUP = 16, ERROR = 32;
+const BLOCK = 1 << 18;
 const MOST_BLOCKS = (64 << 20) / BLOCK;
-const GROUP_MARK = "::group::", END_MARK = "::endgroup::", ERROR_MARK = "::error";
+// Of a longer line only so many bytes are looked at at a time.
+export const PIECE = 1 << 20;
+export const ERR = 1, ESCAPES = 2, OPEN = 4, RETURNS = 8, GROUP = 16, END = 32, ERROR = 64, COLON = 128;
+const COMMANDS = { group: GROUP, endgroup: END, error: ERROR };
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** One stream: all of its bytes, of which some blocks may have to be fetched. */
+function decode(bytes, first, last) {
+	if (first && last && bytes.length < 500) {
+		// A tenth of TextDecoder's time, and most lines are short and ASCII.
+		const text = String.fromCharCode.apply(null, bytes);
+		if (!/[^\0-\x7f]/.test(text)) return text;
+	}
+	return decoder.decode(bytes, { stream: !last });
+}
+
 class Stream {
-	constructor(name) {
-		this.name = name;
-		this.blocks = [];
-		this.used = [];
-		this.size = 0;
-		this.open = -1;
-		this.styles = new Styles();
-		this.style = 0;
+	size = 0;
+	open = -1;
+	styles = new Styles();
+	style = 0;
+}
+
+export class Lines {
+	count = 0;
+	// Whether nothing comes any more.
+	ended = false;
+	// Those that begin or end a group, or tell of an error.
+	commands = [];
+	streams = [new Stream(), new Stream()];
+	// By index * 2, + 1 for stderr: the one that was looked at longest ago first.
+	blocks = new Map();
+	starts = new Float64Array(1024);
+	lengths = new Uint32Array(1024);
+	times = new Float64Array(1024);
+	marks = new Uint8Array(1024);
+	styles = new Uint16Array(1024);
+
+	// Take bytes of a stream (0 or ERR) from `offset` on that came at `time` (s); the first line that changed.
+	append(err, bytes, offset, time) {
+		const stream = this.streams[err];
+		bytes = bytes.subarray(Math.max(0, stream.size - offset));
+		const first = stream.open < 0 ? this.count : stream.open;
+		const base = stream.size;
+		this.store(err, bytes);
+		const marks = (bytes.includes(27) && ESCAPES) | (bytes.includes(13) && RETURNS);
+		for (let at = 0; at < bytes.length; ) {
+			const newline = bytes.indexOf(10, at);
+			const end = newline < 0 ? bytes.length : newline;
+			if (stream.open < 0) {
+				const i = (stream.open = this.push());
+				this.starts[i] = base + at;
+				this.times[i] = time;
+				this.marks[i] = err | OPEN | (bytes[at] === 58 && COLON);
+				this.styles[i] = stream.style;
+			}
+			this.lengths[stream.open] += end - at;
+			this.marks[stream.open] |= marks;
+			if (newline >= 0) this.close(stream);
+			at = end + 1;
+		}
+		return first;
 	}
 
-	append(bytes) {
+	push() {
+		if (this.count === this.starts.length)
+			for (const name of ["starts", "lengths", "times", "marks", "styles"]) {
+				const old = this[name];
+				this[name] = new old.constructor(2 * this.count);
+				this[name].set(old);
+			}
+		return this.count++;
+	}
+
+	close(stream) {
+		const i = stream.open;
+		stream.open = -1;
+		this.marks[i] &= ~OPEN;
+		if (this.marks[i] & COLON) {
+			const mark = COMMANDS[/^::(\w+)/.exec(this.text(i, { most: 12 }))?.[1]];
+			if (mark) (this.marks[i] |= mark), this.commands.splice(bisect(this.commands, i), 0, i);
+		}
+		if (this.marks[i] & ESCAPES || stream.style) stream.style = stream.styles.after(this.text(i, { at: this.lengths[i] - PIECE }) ?? "", this.styles[i]);
+	}
+
+	store(err, bytes) {
+		const stream = this.streams[err];
 		for (let at = 0; at < bytes.length; ) {
-			const index = Math.floor(this.size / BLOCK);
-			const within = this.size % BLOCK;
-			if (!within) this.blocks[index] = new Uint8Array(BLOCK);
+			const within = stream.size % BLOCK;
+			const key = Math.floor(stream.size / BLOCK) * 2 + err;
+			if (!within) this.hold(key, new Uint8Array(BLOCK));
 			const piece = bytes.subarray(at, at + BLOCK - within);
-			// One that is being filled is never let go.
-			this.blocks[index].set(piece, within);
-			this.used[index] = Infinity;
-			this.size += piece.length;
-			if (this.size % BLOCK === 0) this.used[index] = Lines.clock++;
+			this.blocks.get(key).set(piece, within);
+			stream.size += piece.length;
 			at += piece.length;
 		}
 	}
 
-	/** The bytes, or null if some of them are not here: then `missing` has the blocks. */
-	slice(start, end, missing) {
-		const first = Math.floor(start / BLOCK), last = Math.floor(Math.max(start, end - 1) / BLOCK);
-		let here = true;
-		for (let i = first; i <= last; i++) {
-			if (!this.blocks[i]) {
-				if (start < end) here = (missing?.add(`${this.name}:${i}`), false);
-			} else if (this.used[i] !== Infinity) this.used[i] = Lines.clock++;
+	// Hold a block, and let old ones go, but none that is being filled.
+	hold(key, block) {
+		this.blocks.set(key, block);
+		for (const old of this.blocks.keys()) {
+			if (this.blocks.size <= MOST_BLOCKS) return;
+			if (old !== key && (old >> 1) < Math.floor(this.streams[old & 1].size / BLOCK)) this.blocks.delete(old);
 		}
-		if (!here) return null;
-		if (first === last) return this.blocks[first]?.subarray(start % BLOCK, (start % BLOCK) + end - start) ?? new Uint8Array(0);
-		const bytes = new Uint8Array(end - start);
-		for (let i = first; i <= last; i++) {
-			const from = Math.max(start, i * BLOCK), to = Math.min(end, (i + 1) * BLOCK);
-			bytes.set(this.blocks[i].subarray(from - i * BLOCK, to - i * BLOCK), from - start);
+	}
+
+	// `get` answers with the bytes of a range.
+	async fetch(key, get) {
+		const start = (key >> 1) * BLOCK, end = Math.min(start + BLOCK, this.streams[key & 1].size);
+		const block = new Uint8Array(BLOCK);
+		block.set(new Uint8Array(await get(key & 1 ? "err" : "out", start, end - 1)));
+		this.hold(key, block);
+	}
+
+	// The text of a line from a byte on; null if blocks have to be fetched first: those in `missing`.
+	text(i, { at = 0, most = PIECE, missing } = {}) {
+		const start = this.starts[i] + Math.max(0, at);
+		const end = Math.min(start + most, this.starts[i] + this.lengths[i]);
+		let text = "", here = true;
+		for (let from = start, to; from < end; from = to) {
+			const index = Math.floor(from / BLOCK), key = index * 2 + (this.marks[i] & ERR);
+			const block = this.blocks.get(key);
+			to = Math.min(end, (index + 1) * BLOCK);
+			if (!block) (here = false), missing?.add(key);
+			else if (here) text += decode(block.subarray(from % BLOCK, to - index * BLOCK), from === start, to === end);
+			if (block && key !== this.recent) this.blocks.delete(key), this.blocks.set(key, block), (this.recent = key);
 		}
-		return bytes;
-	}
-}
-
-export class Lines {
-	static clock = 1;
-
-	constructor() {
-		this.count = 0;
-		this.streams = [new Stream("out"), new Stream("err")];
-		this.starts = new Float64Array(1024);
-		this.lengths = new Uint32Array(1024);
-		this.times = new Float64Array(1024);
-		this.marks = new Uint8Array(1024);
-		this.dress = new Uint16Array(1024);
-		this.groups = 0;
-		this.decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+		if (!here) decoder.decode();
+		return here ? text : null;
 	}
 
-	push(stream, start, time) {
-		const i = this.count++;
-		if (i === this.starts.length)
-			for (const name of ["starts", "lengths", "times", "marks", "dress"]) {
-				const old = this[name];
-				this[name] = new old.constructor(2 * i);
-				this[name].set(old);
-			}
-		this.starts[i] = start;
-		this.lengths[i] = 0;
-		this.times[i] = time;
-		this.marks[i] = OPEN | (stream.name === "err" ? ERR : 0);
-		this.dress[i] = stream.style;
-		return i;
-	}
-
-	/** Bytes of a stream that came at `time` (s). `offset` is where: what is there already is passed over. */
-	append(name, bytes, offset, time) {
-		const stream = this.streams[name === "err" ? 1 : 0];
-		if (offset < stream.size) bytes = bytes.subarray(stream.size - offset);
-		if (!bytes.length) return;
-		const base = stream.size;
-		stream.append(bytes);
-		const escapes = bytes.indexOf(27) >= 0;
-		for (let at = 0; at < bytes.length; ) {
-			const newline = bytes.indexOf(10, at);
-			const end = newline < 0 ? bytes.length : newline;
-			if (stream.open < 0) stream.open = this.push(stream, base + at, time);
-			const i = stream.open;
-			this.lengths[i] += end - at;
-			if (escapes) this.marks[i] |= ESCAPES;
-			if (newline >= 0) this.close(stream, i);
-			at = end + 1;
-		}
-		this.evict();
-	}
-
-	close(stream, i) {
-		stream.open = -1;
-		const flags = this.marks;
-		flags[i] &= ~OPEN;
-		const first = stream.slice(this.starts[i], this.starts[i] + Math.min(12, this.lengths[i]));
-		if (first && first[0] === 58 && first[1] === 58) {
-			const text = this.decoder.decode(first);
-			if (text.startsWith(GROUP_MARK)) flags[i] |= GROUP, this.groups++;
-			else if (text.startsWith(END_MARK)) flags[i] |= ENDGROUP;
-			else if (text.startsWith(ERROR_MARK)) flags[i] |= ERROR;
-		}
-		if (flags[i] & ESCAPES || stream.style) stream.style = stream.styles.after(this.text(i) ?? "", this.dress[i]);
-	}
-
-	/** The text of a line, null if its bytes have to be fetched first. */
-	text(i, missing) {
-		const stream = this.streams[this.marks[i] & ERR];
-		const start = this.starts[i];
-		const bytes = stream.slice(start, start + this.lengths[i], missing);
-		return bytes && this.decoder.decode(bytes);
-	}
-
-	/** Whether all bytes of a line are here. */
-	has(i) {
-		const { blocks } = this.streams[this.marks[i] & ERR];
-		const last = Math.floor((this.starts[i] + Math.max(0, this.lengths[i] - 1)) / BLOCK);
-		for (let at = Math.floor(this.starts[i] / BLOCK); at <= last; at++) if (!blocks[at]) return !this.lengths[i];
-		return true;
+	whole(i) {
+		return this.ended || !(this.marks[i] & OPEN);
 	}
 
 	style(i) {
-		return this.streams[this.marks[i] & ERR].styles.get(this.dress[i]);
+		return this.streams[this.marks[i] & ERR].styles.all[this.styles[i]];
 	}
 
-	/** Let the blocks go that were looked at longest ago. */
-	evict() {
-		let held = 0;
-		for (const stream of this.streams) for (const block of stream.blocks) held += block ? 1 : 0;
-		while (held > MOST_BLOCKS) {
-			let found = null, oldest = Infinity;
-			for (const stream of this.streams)
-				stream.used.forEach((used, i) => {
-					if (stream.blocks[i] && used < oldest) [found, oldest] = [{ stream, i }, used];
-				});
-			if (!found) return;
-			found.stream.blocks[found.i] = null;
-			held--;
+	// The line that begins the group of that one, or -1.
+	group(i) {
+		for (let at = bisect(this.commands, i + 1) - 1; at >= 0; at--) {
+			const line = this.commands[at];
+			if (this.marks[line] & GROUP) return line;
+			if (this.marks[line] & END && line < i) return -1;
 		}
-	}
-
-	/** Fetch a block that was let go; `get` answers with the bytes of a range. */
-	async fetch(key, get) {
-		const [name, index] = key.split(":");
-		const stream = this.streams[name === "err" ? 1 : 0];
-		const start = index * BLOCK;
-		const bytes = new Uint8Array(await get(name, start, Math.min(stream.size, start + BLOCK) - 1));
-		const block = new Uint8Array(BLOCK);
-		block.set(bytes);
-		stream.blocks[index] = block;
-		stream.used[index] = Lines.clock++;
-		this.evict();
+		return -1;
 	}
 }

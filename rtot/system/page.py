@@ -10,8 +10,8 @@ import rtot
 
 _FILES = frozenset(
     {
-        *("index.html", "style.css", "app.js", "api.js", "dom.js", "jobs.js"),
-        *("log.js", "lines.js", "ansi.js", "worker.js"),
+        *("index.html", "style.css", "app.js", "api.js", "dom.js", "jobs.js", "run.js"),
+        *("worker.js", "log.js", "events.js", "lines.js", "rows.js", "search.js", "ansi.js"),
     }
 )
 
