@@ -3,23 +3,15 @@ import { visible } from "./dom.js";
 
 const SEQUENCE = /\x1b\[([0-9;:]*)m|\x1b\]8;[^;\x07\x1b]*;([^\x07\x1b]*)(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]/g;
 const LINK = /https?:\/\/[^\s<>"'`\u0000-\u001f]+[^\s<>"'`.,;:!?)\]}\u0000-\u001f]/g;
-const SET = {
-	1: ["fontWeight", "bold"],
-	2: ["opacity", "0.7"],
-	3: ["fontStyle", "italic"],
-	4: ["textDecoration", "underline"],
-	7: ["inverse", true],
-	9: ["textDecoration", "line-through"],
-};
+const SET = { 1: { fontWeight: "bold" }, 2: { opacity: 0.7 }, 3: { fontStyle: "italic" }, 4: { textDecoration: "underline" }, 7: { inverse: true }, 9: { textDecoration: "line-through" } };
 const CLEAR = { 22: ["fontWeight", "opacity"], 23: ["fontStyle"], 24: ["textDecoration"], 27: ["inverse"], 29: ["textDecoration"], 39: ["color"], 49: ["backgroundColor"] };
 const INK = "color", GROUND = "backgroundColor";
 const HUES = [0, 25, 145, 85, 260, 320, 200, 0];
 
 // By their lightness, so that each can be read in both schemes, and on each.
 function basic(name, n) {
-	const hue = ` ${n % 8 % 7 ? 0.15 : 0} ${HUES[n % 8]})`;
-	const [light, dark] = (name === INK ? [0.45, 0.75] : [0.85, 0.35]).map((lightness) => `oklch(${lightness + (n > 7 && 0.07)}${hue}`);
-	return `light-dark(${light}, ${dark})`;
+	const shade = (lightness) => `oklch(${lightness + (n > 7 && 0.07)} ${n % 8 % 7 ? 0.15 : 0} ${HUES[n % 8]})`;
+	return name === INK ? `light-dark(${shade(0.4)},${shade(0.78)})` : `light-dark(${shade(0.88)},${shade(0.3)})`;
 }
 
 function palette(name, n) {
@@ -33,13 +25,14 @@ function changed(style, text) {
 	const params = (text || "0").split(";").map((param) => param.split(":").map(Number));
 	for (let i = 0; i < params.length; i++) {
 		let [n, ...rest] = params[i];
+		if (n === 4 && rest[0] === 0) n = 24;
 		const tens = Math.floor(n / 10), name = tens % 2 ? INK : GROUND;
 		if (n === 38 || n === 48 || n === 58) {
 			// 38;5;N, 38;2;R;G;B, or all of it with colons; 58 is of underlines.
 			if (!rest.length) (rest = params.slice(i + 1, i + (params[i + 1]?.[0] === 5 ? 3 : 5)).flat()), (i += rest.length);
 			if (n !== 58) next[name] = rest[0] === 5 ? palette(name, rest[1] & 255) : `rgb(${rest.slice(-3).map((v) => v & 255)})`;
 		} else if (!n) next = {};
-		else if (SET[n] && rest[0] !== 0) next[SET[n][0]] = SET[n][1];
+		else if (SET[n]) Object.assign(next, SET[n]);
 		else if (CLEAR[n]) for (const cleared of CLEAR[n]) delete next[cleared];
 		else if ([3, 4, 9, 10].includes(tens) && n % 10 < 8) next[name] = basic(name, (n % 10) + (tens > 4 && 8));
 	}
@@ -92,7 +85,6 @@ export function lastPiece(text) {
 	return whole.slice(whole.lastIndexOf("\r") + 1);
 }
 
-// The text as it is to be searched, and copied.
 export const plain = (text) => lastPiece(text).replace(SEQUENCE, "");
 
 // By properties: the page's policy forbids style attributes.

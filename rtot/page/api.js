@@ -4,14 +4,13 @@
 import { tell } from "./dom.js";
 
 export const session = { secret: globalThis.sessionStorage?.getItem("secret") };
-// What the list, and the head of a job, show.
 export const FIELDS = "create,start,complete,seconds,code,signal,reason,by,label,group,title";
 
 // For as long as the tab lives; empty to forget it.
 export function keep(secret) {
 	session.secret = secret;
-	sessionStorage.setItem("secret", secret);
-	if (!secret) sessionStorage.clear();
+	sessionStorage.clear();
+	if (secret) sessionStorage.setItem("secret", secret);
 }
 
 const refusal = (status, message, after = 0) => Object.assign(new Error(message), { status, after });
@@ -39,7 +38,7 @@ export const read = async (target, options) => (await ask(target, options)).json
 export function pause(tries, floor, signal) {
 	const seconds = Math.max(floor, Math.min(20, 0.5 * 2 ** tries) * (0.5 + Math.random() / 2));
 	return new Promise((resolve) => {
-		const timer = setTimeout(resolve, seconds * 1000);
-		signal?.addEventListener("abort", () => (clearTimeout(timer), resolve()));
+		setTimeout(resolve, seconds * 1000);
+		signal?.addEventListener("abort", resolve);
 	});
 }

@@ -1,14 +1,12 @@
 // The page: who reads it, what the hash names, the buttons and keys.
 import { FIELDS, ask, keep, read, session } from "./api.js";
-import { $, hear, make, number, span, visible } from "./dom.js";
+import { $, hear, make, number, say, span, visible } from "./dom.js";
 import * as jobs from "./jobs.js";
 import * as log from "./log.js";
 import * as run from "./run.js";
 
 let job = null, wanted;
 
-const say = (text) => ($("status").textContent = text);
-hear("said", say);
 const tried = (action) => async (...args) => {
 	try {
 		return await action(...args);
@@ -56,7 +54,6 @@ hear("restarted", tried(async () => {
 	go();
 }));
 
-// Of all tabs of a browser some may follow a log: those that were looked at last.
 const looked = () => document.hidden || (jobs.looked(), log.permit(true));
 window.onfocus = looked;
 document.onvisibilitychange = () => (log.seen(), looked());
@@ -71,12 +68,11 @@ function go() {
 		else if (input !== document.activeElement) input.value = filter[input.name] ?? "";
 	tried(jobs.filterBy)(filter);
 	const [, id, lines] = path.match(/^\/(\d+)?(?:\/L(\d+(?:-\d+)?))?$/) ?? [];
-	wanted = lines?.split("-").map((n) => Math.max(0, n - 1)).sort((a, b) => a - b);
+	wanted = lines?.split("-").map((n) => n - 1);
 	visit(id === undefined ? null : Number(id));
 }
 window.onhashchange = go;
 
-// Of a form, what is filled in.
 const values = (form) => new URLSearchParams([...new FormData(form)].filter(([, value]) => value.trim()));
 
 function filtered() {
@@ -95,14 +91,12 @@ const visit = tried(async (id) => {
 	show(null, id);
 	if (id === null) return;
 	const found = jobs.known.get(id) ?? (await read(`/jobs/${id}?times=unix&fields=${FIELDS}`)).jobs[0];
-	// What the poll has told meanwhile is newer.
 	if (jobs.current === id) show(jobs.known.get(id) ?? found, id);
 });
 
 // Show that job; with an id alone, that it is being read.
 function show(found, id = null) {
 	job = found;
-	$("job").hidden = id === null;
 	document.body.classList.toggle("with-job", id !== null);
 	$("search").value = $("hits").textContent = "";
 	log.open(job, jobs.life);
@@ -118,7 +112,7 @@ hear("drawn", choose);
 hear("chosen", ([from, to]) => history.replaceState(null, "", jobs.link(jobs.current, `/L${from + 1}${to > from ? `-${to + 1}` : ""}`)));
 hear("gone", () => say(`Job ${jobs.current} was deleted.`));
 hear("current", (found) => {
-	job = log.update(found);
+	if (job) Object.assign(job, found);
 	head();
 });
 hear("live", ({ live, why }) => {
@@ -137,7 +131,7 @@ function head() {
 		$("kill").parentElement.hidden = job.state === "complete";
 	}
 	const { color } = getComputedStyle($("outcome"));
-	const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><text y="14" font-size="18" fill="${color}">${sign}</text></svg>`;
+	const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><text y="14" fill="${color}">${sign}</text></svg>`;
 	$("icon").href = `data:image/svg+xml,${encodeURIComponent(icon)}`;
 }
 
@@ -150,8 +144,9 @@ const bulk = (what, action) => async () => {
 	const count = jobs.chosen.size;
 	if (!confirm(`${what} the ${number(count)} chosen?`)) return;
 	const bad = await jobs.each(action);
-	buttons["bulk-none"]();
-	say(bad ? `${number(bad)} of ${number(count)} were refused.` : `Done: ${number(count)}.`);
+	jobs.chosen.clear();
+	jobs.sort();
+	say(`Done: ${number(count - bad)} of ${number(count)}.`);
 };
 
 const buttons = {
@@ -163,12 +158,12 @@ const buttons = {
 	end: () => log.toEnd(),
 	pill: () => log.toEnd(),
 	async kill() {
-		const query = values($("how")), begun = performance.now();
+		const query = values($("how")), begun = Date.now();
 		say("Killing …");
 		const { signalled, escalated, surviving } = await (await run.post(`/jobs/${job.id}/kill?${query}`)).json();
 		const told = (what, found) => found.length && `${what} ${found.map(({ pid, command }) => `${visible(command)} (${pid})`).join(", ")}`;
 		const parts = [told(`${query.get("signal")} to`, signalled), told("KILL to", escalated), told("still there:", surviving)].filter(Boolean);
-		say(`${parts.join("; ") || "It had no process"}, in ${span((performance.now() - begun) / 1000)}`);
+		say(`${parts.join("; ") || "It had no process"}, in ${span((Date.now() - begun) / 1000)}`);
 	},
 	async delete() {
 		const { id } = job;
@@ -193,7 +188,6 @@ const buttons = {
 	},
 	"bulk-kill": bulk("Kill", (id) => run.post(`/jobs/${id}/kill`)),
 	"bulk-delete": bulk("End and forget", run.forget),
-	"bulk-none": () => (jobs.chosen.clear(), jobs.sort()),
 	async notify() {
 		const on = $("notify").ariaPressed !== "true" && (await globalThis.Notification?.requestPermission()) === "granted";
 		$("notify").ariaPressed = on;

@@ -20,6 +20,8 @@ export function fill(parent, children) {
 	children.forEach((child, i) => now[i] !== child && parent.insertBefore(child, now[i] ?? null));
 }
 
+export const say = (text) => ($("status").textContent = text);
+
 // What the parts of the page tell each other, by name.
 const facts = new EventTarget();
 export const tell = (name, detail) => facts.dispatchEvent(new CustomEvent(name, { detail }));
@@ -39,7 +41,6 @@ export function span(seconds) {
 	return `${seconds < 10 ? Number(seconds.toFixed(2)) : Math.floor(seconds)} s`;
 }
 
-// Where an ascending list has a value, or would have it.
 export function bisect(list, value) {
 	let low = 0, high = list.length;
 	while (low < high) {
@@ -54,7 +55,6 @@ export const number = (count) => count.toLocaleString("en");
 
 export const quoted = (text) => (/^[\w%+,./:=@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
-// Whether a text was copied.
 export async function copy(text) {
 	try {
 		await navigator.clipboard.writeText(text);
@@ -63,7 +63,7 @@ export async function copy(text) {
 		// There is no clipboard on plain http.
 		const area = make("textarea");
 		area.value = text;
-		(document.querySelector("dialog[open]") ?? document.body).append(area);
+		document.body.append(area);
 		area.select();
 		const done = document.execCommand("copy");
 		area.remove();

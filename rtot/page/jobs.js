@@ -7,22 +7,21 @@ const PAGE = 200;
 const rows = $("rows"), svg = $("timeline");
 
 export const known = new Map(), chosen = new Set();
-// The id of the job that is looked at, the server that the list is of, and what is shown of it.
+// The id of the job that is looked at; the server that the list is of.
 export let current = null, life, filter = {};
 // Those that the filter lets through; the oldest that was read, null for all.
 let shown = [], lowest = null;
 let port, epoch = 0, paging = false, drawn = new Map();
 
 export const SIGNS = { new: "○", running: "●", complete: "✓", failed: "✗" };
-export const outcome = ({ state, code, reason }) => (state === "complete" && (code !== 0 || reason !== "exited") ? "failed" : state);
+export const outcome = ({ state, code, reason }) => (state === "complete" && (code || reason !== "exited") ? "failed" : state);
 
-export function ending({ state, reason, signal, code }) {
+export function ending({ state, reason, signal, code, out_dropped, err_dropped }) {
 	if (state !== "complete") return state;
-	if (reason !== "exited" && reason !== "signaled") return reason;
-	return signal ? `signal ${signal.replace("SIG", "")}` : code ? `exit status ${code}` : "ok";
+	const end = !/^(exited|signaled)$/.test(reason) ? reason : signal ? signal.replace("SIG", "signal ") : code ? `exit status ${code}` : "ok";
+	return out_dropped || err_dropped ? `${end}, output was dropped` : end;
 }
 
-// The hash of a job, with the filter that is on.
 export function link(id, lines = "") {
 	const query = location.hash.split("?")[1];
 	return `#/${id ?? ""}${lines}${query ? `?${query}` : ""}`;
@@ -104,12 +103,13 @@ function follow(seq) {
 			// It could not be read: the server is away.
 			worker.onerror = () => ((port = null), setTimeout(() => load().catch(worker.onerror), 2000));
 			port = worker.port;
-			port.onmessage = told;
 		} catch {
-			// No SharedWorker here: a poll of this tab's own.
-			const worker = import(WORKER), end = { postMessage: (data) => told({ data }) };
-			port = { postMessage: async (data) => data.stream || (await worker)[data.secret ? "join" : "leave"](end, data) };
+			// None here: a poll of this tab's own.
+			const { port1, port2 } = new MessageChannel();
+			import(WORKER).then(() => window.onconnect({ ports: [port2] }));
+			port = port1;
 		}
+	port.onmessage = told;
 	port.postMessage({ secret: session.secret, seq, life });
 }
 window.onpagehide = () => port?.postMessage({});
@@ -120,19 +120,19 @@ function take(message) {
 	for (const name of ["revoked", "refused", "restarted"]) if (message[name]) return tell(name);
 	tell("live", message);
 	if (message.whole) known.clear();
-	for (const job of message.jobs) {
+	for (const job of message.jobs ?? []) {
 		const before = known.get(job.id);
 		// A job below what was read yet comes with its page.
 		if (before || job.id >= lowest) known.set(job.id, job);
 		if (job.state === "complete" && before && before.state !== "complete") tell("ended", job);
 		if (job.id === current) tell("current", job);
 	}
-	for (const id of message.deleted) {
+	for (const id of message.deleted ?? []) {
 		known.delete(id);
 		chosen.delete(id);
 		if (id === current) tell("gone");
 	}
-	if (message.jobs.length || message.deleted.length) sort();
+	sort();
 }
 
 export function sort() {
@@ -189,12 +189,12 @@ function timeline() {
 	// All of the hour, if that is not too many.
 	if (known.size < 1000 && known.get(lowest)?.create > now - 3600) page();
 	const shapes = jobs.slice(0, 500).flatMap((job) => {
-		const kind = outcome(job), y = 4 + (job.id % 8) * 5;
+		const y = 4 + (job.id % 8) * 5;
 		const [left, right] = [x(job.create), x(job.complete ?? now)];
 		const start = job.start ? x(job.start) : right;
 		return [
 			make("svg:rect", { x: left, y: y + 1, width: Math.max(1, start - left), height: 1, class: "new" }),
-			make("svg:rect", { x: start, y, width: Math.max(2, right - start), height: 3, class: kind }, make("svg:title", {}, `#${job.id} ${visible(job.title)}: ${ending(job)}`)),
+			make("svg:rect", { x: start, y, width: Math.max(2, right - start), height: 3, class: outcome(job) }),
 		];
 	});
 	svg.replaceChildren(...drag, ...shapes);
@@ -204,8 +204,8 @@ svg.onpointerdown = ({ offsetX, pointerId }) => {
 	begin = offsetX;
 	svg.setPointerCapture(pointerId);
 };
-svg.onpointermove = ({ offsetX }) => {
-	if (begin === undefined) return;
+svg.onpointermove = ({ buttons, offsetX }) => {
+	if (!buttons) return;
 	drag = [make("svg:rect", { x: Math.min(begin, offsetX), width: Math.abs(offsetX - begin), height: 44, class: "drag" })];
 	timeline();
 };
@@ -213,7 +213,6 @@ svg.onpointerup = ({ offsetX }) => {
 	const [from, to] = [begin, offsetX].sort((a, b) => a - b).map((x) => Math.round(Date.now() / 1000 - 3600 * (1 - x / svg.clientWidth)));
 	const far = Math.abs(offsetX - begin) > 4;
 	if (!far) drag = [];
-	begin = undefined;
 	tell("range", far ? [from, to] : ["", ""]);
 };
 
@@ -222,7 +221,7 @@ export function beside(step) {
 	return shown[Math.min(shown.length - 1, Math.max(0, at + step))]?.id;
 }
 
-// Do something with each of the chosen jobs, four at a time; how many failed.
+// Do that with each of the chosen jobs, four at a time; how many failed?
 export async function each(action) {
 	const ids = [...chosen];
 	let bad = 0;

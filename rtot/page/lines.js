@@ -14,28 +14,20 @@ const COMMANDS = { group: GROUP, endgroup: END, error: ERROR };
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 function decode(bytes, first, last) {
-	if (first && last && bytes.length < 500) {
-		// A tenth of TextDecoder's time, and most lines are short and ASCII.
-		const text = String.fromCharCode.apply(null, bytes);
-		if (!/[^\0-\x7f]/.test(text)) return text;
-	}
-	return decoder.decode(bytes, { stream: !last });
+	// A tenth of TextDecoder's time, and most lines are short and ASCII.
+	const text = first && last && bytes.length < 500 && String.fromCharCode.apply(null, bytes);
+	return /^[\0-\x7f]*$/.test(text || "\x80") ? text : decoder.decode(bytes, { stream: !last });
 }
 
-class Stream {
-	size = 0;
-	open = -1;
-	styles = new Styles();
-	style = 0;
-}
+// The number of the block that has a byte.
+const block = (at) => Math.floor(at / BLOCK);
 
 export class Lines {
 	count = 0;
-	// Whether nothing comes any more.
 	ended = false;
 	// Those that begin or end a group, or tell of an error.
 	commands = [];
-	streams = [new Stream(), new Stream()];
+	streams = [0, ERR].map(() => ({ size: 0, open: -1, styles: new Styles(), style: 0 }));
 	// By index * 2, + 1 for stderr: the one that was looked at longest ago first.
 	blocks = new Map();
 	starts = new Float64Array(1024);
@@ -94,8 +86,7 @@ export class Lines {
 	store(err, bytes) {
 		const stream = this.streams[err];
 		for (let at = 0; at < bytes.length; ) {
-			const within = stream.size % BLOCK;
-			const key = Math.floor(stream.size / BLOCK) * 2 + err;
+			const within = stream.size % BLOCK, key = block(stream.size) * 2 + err;
 			if (!within) this.hold(key, new Uint8Array(BLOCK));
 			const piece = bytes.subarray(at, at + BLOCK - within);
 			this.blocks.get(key).set(piece, within);
@@ -105,20 +96,16 @@ export class Lines {
 	}
 
 	// Hold a block, and let old ones go, but none that is being filled.
-	hold(key, block) {
-		this.blocks.set(key, block);
-		for (const old of this.blocks.keys()) {
-			if (this.blocks.size <= MOST_BLOCKS) return;
-			if (old !== key && (old >> 1) < Math.floor(this.streams[old & 1].size / BLOCK)) this.blocks.delete(old);
-		}
+	hold(key, bytes) {
+		this.blocks.set(key, bytes);
+		for (const old of this.blocks.keys())
+			if (this.blocks.size > MOST_BLOCKS && old >> 1 < block(this.streams[old & 1].size)) this.blocks.delete(old);
 	}
 
-	// `get` answers with the bytes of a range.
 	async fetch(key, get) {
-		const start = (key >> 1) * BLOCK, end = Math.min(start + BLOCK, this.streams[key & 1].size);
-		const block = new Uint8Array(BLOCK);
-		block.set(new Uint8Array(await get(key & 1 ? "err" : "out", start, end - 1)));
-		this.hold(key, block);
+		const start = (key >> 1) * BLOCK, bytes = new Uint8Array(BLOCK);
+		bytes.set(new Uint8Array(await get(key & 1 ? "err" : "out", `bytes=${start}-${start + BLOCK - 1}`)));
+		this.hold(key, bytes);
 	}
 
 	// The text of a line from a byte on; null if blocks have to be fetched first: those in `missing`.
@@ -127,12 +114,11 @@ export class Lines {
 		const end = Math.min(start + most, this.starts[i] + this.lengths[i]);
 		let text = "", here = true;
 		for (let from = start, to; from < end; from = to) {
-			const index = Math.floor(from / BLOCK), key = index * 2 + (this.marks[i] & ERR);
-			const block = this.blocks.get(key);
-			to = Math.min(end, (index + 1) * BLOCK);
-			if (!block) (here = false), missing?.add(key);
-			else if (here) text += decode(block.subarray(from % BLOCK, to - index * BLOCK), from === start, to === end);
-			if (block && key !== this.recent) this.blocks.delete(key), this.blocks.set(key, block), (this.recent = key);
+			const key = block(from) * 2 + (this.marks[i] & ERR), bytes = this.blocks.get(key), at = from % BLOCK;
+			to = Math.min(end, from - at + BLOCK);
+			if (!bytes) (here = false), missing?.add(key);
+			else if (here) text += decode(bytes.subarray(at, at + to - from), from === start, to === end);
+			if (bytes && key !== this.recent) this.blocks.delete(key), this.blocks.set(key, bytes), (this.recent = key);
 		}
 		if (!here) decoder.decode();
 		return here ? text : null;

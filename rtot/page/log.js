@@ -15,19 +15,18 @@ const SLOW = 1;
 const encoder = new TextEncoder();
 const box = $("log");
 
-export let lines, search, mode = { stream: "both", times: "off" };
-let job, life, last, over, rows;
-// The end is followed, was left, or is of no interest: `end`, `away`, `free`. Else `spot` is at
-// the top; `unseen` lines came since the end was left.
+export let lines, search;
+let job, life, last, over, rows, mode = {};
+// `end` is followed, `away` is left, `free` is neither: then `spot` is at the top.
 let reader, spot, unseen;
-// The first and last line that were chosen; which of the lines with hits was gone to.
+// The first and the last line chosen; which line with hits is looked at.
 let choice, hit;
 // Groups by their first line; long lines that are shown whole; rows of wrapped lines as drawn.
 let folded, expanded, measured, group, failing, drawn, drawing, scrollTop, fetching;
-// Whether a log may hold a connection; whether nobody has looked for long.
+// Whether a connection may be held; whether nobody has looked for long.
 let permitted = true, asleep = false, sleeping;
 
-// Show the log of a job, null for none, of the server with this `life`.
+// Show the log of a job, null for none.
 export function open(...asked) {
 	over?.abort();
 	[job, life] = asked;
@@ -41,9 +40,6 @@ export function open(...asked) {
 	read();
 }
 
-export const update = (found) => (job = found);
-
-// Whether a connection may be held; whoever knows of the other tabs says so.
 export function permit(granted) {
 	if (permitted === granted) return;
 	permitted = granted;
@@ -60,14 +56,14 @@ async function read() {
 	over?.abort();
 	const { signal } = (over = new AbortController());
 	if (!job || lines.ended || asleep) return;
-	let busy = performance.now();
+	let busy = Date.now();
 	try {
 		for await (const event of events(job.id, { last, life, permitted, signal })) {
 			if (signal.aborted) return;
 			take(event);
-			if (performance.now() - busy < 10) continue;
+			if (Date.now() - busy < 10) continue;
 			await frame();
-			busy = performance.now();
+			busy = Date.now();
 		}
 		if (signal.aborted) return;
 		lines.ended = true;
@@ -79,7 +75,7 @@ async function read() {
 
 function take({ id, event, text, base64, offset, time, code, reason }) {
 	last = id ?? last;
-	if (event === "complete" && (code !== 0 || reason !== "exited") && folded.delete(group)) rebuild();
+	if (event === "complete" && (code || reason !== "exited") && folded.delete(group)) rebuild();
 	if (event !== "out" && event !== "err") return;
 	const { count, commands } = lines;
 	const known = commands.length;
@@ -176,7 +172,8 @@ function render(i, missing) {
 	const text = lines.text(i, { at: marks & RETURNS ? lines.lengths[i] - most : 0, most, missing });
 	const content = make("pre", {}, ...(text === null ? ["…"] : parts(i, text)));
 	const address = make("a", { href: "#", click: (event) => (event.preventDefault(), choose(i, event.shiftKey)) }, number(i + 1));
-	const element = make("div", { class: `line ${marks & ERR ? "err" : "out"} ${isChosen(i) && "chosen"} ${search.has(i) && "hit"}` }, address, ...(mode.times === "off" ? [] : [clock(i)]), content);
+	const looks = ["line", marks & ERR ? "err" : "out", isChosen(i) ? "chosen" : "", search.has(i) ? "hit" : ""];
+	const element = make("div", { class: looks.join(" ") }, address, mode.times ? clock(i) : "", content);
 	// One that must be fetched is never as it was: NaN is not equal to itself.
 	element.version = text === null ? NaN : version(i);
 	return element;
@@ -191,7 +188,7 @@ function parts(i, text) {
 	}
 	const rest = expanded.has(i) ? 0 : lastPiece(text).length - LONGEST;
 	for (const { text: words, style, target } of pieces(rest > 0 ? text.slice(0, -rest) : text, lines.style(i))) {
-		const part = target ? make("a", { href: target, rel: "noopener noreferrer", target: "_blank" }, ...marked(words)) : make("span", {}, ...marked(words));
+		const part = make(target ? "a" : "span", target ? { href: target, rel: "noopener noreferrer", target: "_blank" } : {}, ...marked(words));
 		dress(part, style);
 		found.push(part);
 	}
@@ -213,10 +210,10 @@ function* marked(text) {
 }
 
 function clock(i) {
-	const time = lines.times[i], date = new Date(time * 1000), difference = mode.times === "difference";
+	const time = lines.times[i], difference = mode.times === "difference";
 	const since = Math.max(0, time - ((difference ? lines.times[i - 1] : job.start) ?? time)).toFixed(2);
-	const text = mode.times === "clock" ? date.toLocaleTimeString("en-GB") + (time % 1).toFixed(2).slice(1) : since;
-	return make("time", { title: date.toISOString(), class: difference && since >= SLOW ? "slow" : "" }, difference ? `+${since}` : text);
+	const text = mode.times === "clock" ? new Date(time * 1000).toLocaleTimeString("en-GB") + (time % 1).toFixed(2).slice(1) : since;
+	return make("time", { class: difference && since >= SLOW ? "slow" : "" }, difference ? `+${since}` : text);
 }
 
 function scrolled() {
@@ -232,7 +229,6 @@ export function toEnd() {
 	redraw();
 }
 
-// Leave the end, and have that row at the top.
 export function toRow(row) {
 	if (reader === "end") reader = "away";
 	spot = rows.spot(Math.max(0, Math.min(lowest(), row)));
@@ -265,11 +261,10 @@ export async function copied() {
 	return text;
 }
 
-// Fetch a block that was let go, by one request at a time.
+// A block that was let go, by one request at a time.
 function refetch(key) {
 	const { id } = job, mine = fetching;
-	const get = async (name, start, end) =>
-		(await ask(`/jobs/${id}/${name}`, { headers: { Range: `bytes=${start}-${end}`, "Rtot-Server": life } })).arrayBuffer();
+	const get = async (name, range) => (await ask(`/jobs/${id}/${name}`, { headers: { Range: range, "Rtot-Server": life } })).arrayBuffer();
 	if (!mine.has(key)) mine.set(key, lines.fetch(key, get).catch(() => pause(2, 0)).finally(() => mine.delete(key)));
 	return mine.get(key);
 }
@@ -285,7 +280,7 @@ async function fetched(i, options) {
 	return "";
 }
 
-// Look at the log in another way: `stream`, `times`, `wrap`, `search`, `only` lines with hits.
+// Values: `stream`, `times`, `wrap`, `search`, `only` lines with hits.
 export function look(values) {
 	mode = values;
 	if (mode.search.toLowerCase() !== search.query) find(mode.search);
@@ -316,8 +311,8 @@ hear("found", () => {
 	const at = hit < 0 ? "" : `${number(hit + 1)}/${number(hits.length)} `;
 	$("hits").textContent = query && `${at}${at && times === hits.length ? "" : number(times)}${busy ? "…" : ""}`;
 	redraw();
-	if (busy && performance.now() - told < 250) return;
-	told = performance.now();
+	if (busy && Date.now() - told < 250) return;
+	told = Date.now();
 	if (mode.only) rebuild();
 	const places = new Set(hits.map((i) => Math.round((200 * i) / lines.count)));
 	$("marks").replaceChildren(...[...places].map((at) => make("svg:rect", { y: `${at / 2}%`, width: 5, height: 3 })));

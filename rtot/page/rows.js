@@ -1,7 +1,6 @@
-// Which lines are on the screen, and at which row each begins: one that is wrapped has several.
+// Which lines are shown, counted by k, and at which row each begins: one that is wrapped has several.
 //
 // A spot is a line and how much of it is above: it stays right whatever is folded or wrapped.
-// The lines that are shown are counted by k.
 import { bisect } from "./dom.js";
 import { END, ERR, GROUP } from "./lines.js";
 
@@ -9,7 +8,7 @@ export class Rows {
 	shown = [];
 	ends = [];
 
-	// `stream`: `both`, `out` or `err`; `among`: no other lines; `high`: how many rows a line has.
+	// `stream`: `out` or `err`, empty for both; `among`: no other lines; `high`: how many rows a line has.
 	constructor(lines, options) {
 		Object.assign(this, { lines, ...options });
 		this.extend(0);
@@ -24,7 +23,7 @@ export class Rows {
 			const marks = lines.marks[i];
 			if (marks & (GROUP | END)) skipped = folded.has(i);
 			if (marks & END || (skipped && !among && !(marks & GROUP))) return;
-			if (stream !== "both" && (stream === "err") !== !!(marks & ERR)) return;
+			if (stream && (stream === "err") !== !!(marks & ERR)) return;
 			shown.push(i);
 			ends.push((end += high(i)));
 		};
@@ -49,7 +48,6 @@ export class Rows {
 		return this.ends[k] - this.top(k);
 	}
 
-	// The k of the line that this row is of.
 	at(row) {
 		return bisect(this.ends, Math.floor(row) + 1);
 	}

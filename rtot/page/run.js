@@ -1,6 +1,6 @@
 // Run a script, and run again what a job was; copy that as a command.
 import { ask, read, session } from "./api.js";
-import { $, copy, quoted, tell } from "./dom.js";
+import { $, copy, quoted, say } from "./dom.js";
 import * as jobs from "./jobs.js";
 import * as log from "./log.js";
 
@@ -53,10 +53,9 @@ $("go").onclick = submit;
 $("submit").addEventListener("keydown", (event) => event.ctrlKey && event.key === "Enter" && (event.preventDefault(), submit()));
 
 async function copied(text, what) {
-	tell("said", (await copy(text)) ? `Copied: ${what}` : "The browser did not let this page copy.");
+	say((await copy(text)) ? `Copied: ${what}` : "The browser did not let this page copy.");
 }
 
-// By the id of their button.
 export const buttons = {
 	run: () => offer(),
 	again: async () => offer(await asked()),

@@ -1,13 +1,11 @@
 // One long poll for all tabs of a browser that have the same secret.
-//
-// A browser has six connections without HTTP/2: three of them go to logs.
 import { FIELDS, ask, pause } from "./api.js";
 
 const polls = new Map();
 
 async function run(poll) {
 	const { secret, ports, over: { signal } } = poll;
-	const tell = (message) => ports.forEach((port) => port.postMessage({ jobs: [], deleted: [], ...message }));
+	const tell = (message) => ports.forEach((port) => port.postMessage(message));
 	for (let tries = 0; !signal.aborted; )
 		try {
 			const answer = await ask(`/jobs?since=${poll.seq}&wait=25&limit=256&times=unix&fields=${FIELDS}`, { signal }, secret);
@@ -26,7 +24,7 @@ async function run(poll) {
 }
 
 // Have a port told of all that changes after `seq`.
-export function join(port, { secret, seq, life }) {
+function join(port, { secret, seq, life }) {
 	let poll = polls.get(secret);
 	if (poll?.life !== life || seq < poll.seq) {
 		// Who knows less, or another server: all are told from there on, some of it again.
@@ -36,16 +34,16 @@ export function join(port, { secret, seq, life }) {
 		run(poll);
 	}
 	poll.ports.add(port);
-	port.postMessage({ jobs: [], deleted: [], live: true });
+	port.postMessage({ live: true });
 }
 
-export function leave(port) {
+function leave(port) {
 	streams = streams.filter((other) => other !== port);
 	for (const { ports, over, secret } of polls.values())
 		if (ports.delete(port) && !ports.size) over.abort(), polls.delete(secret);
 }
 
-// Who may follow a log: the three that were looked at last.
+// Who may follow a log, of six connections: the three that were looked at last.
 let streams = [];
 function permit(port) {
 	streams = [port, ...streams.filter((other) => other !== port)];

@@ -1,5 +1,6 @@
 """The page in a browser: Chromium, driven by Playwright."""
 
+import itertools
 import re
 import shutil
 import socket
@@ -11,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
 from tests.cutter import cutting
-from tests.harness import AUTHORIZATION, SECRET, Rtot, needs
+from tests.harness import AUTHORIZATION, SECRET, Rtot, needs, until
 
 pytestmark = needs("chromium")
 Start = Callable[..., Rtot]
@@ -77,7 +78,7 @@ def test_curl_gets_the_links_and_a_browser_the_page(rtot: Rtot) -> None:
     page = rtot.curl("-H", "Accept: text/html", "-i", f"{rtot.url}/")
     assert b"Vary: Accept" in page
     assert b"<!doctype html>" in page
-    assert sum(len(path.read_bytes()) for path in FILES) < 64 * 1024
+    assert sum(len(path.read_bytes()) for path in FILES) < 60 * 1024
 
 
 FILES = list((Path(__file__).parents[2] / "rtot" / "page").iterdir())
@@ -282,6 +283,111 @@ def test_strange_output(rtot: Rtot, visit: Open, tmp_path: Path) -> None:
     assert pink.evaluate("e => e.style.color") == "rgb(255, 0, 215)"
     page.get_by_text("show all").click()
     expect(page.locator("#lines pre").last).to_have_text("x" * 20_000)
+
+
+_BOTTOM = "(element) => element.getBoundingClientRect().bottom"
+
+
+def test_wrapped_lines(rtot: Rtot, visit: Open) -> None:
+    words = "$(seq -s ' ' 1 1900)"
+    job_id = rtot.submit(f'seq 1 50; echo "{words}"; seq 1 50; printf "漢%.0s" $(seq 900)'.encode())
+    page = visit(rtot.url, f"#/{job_id}")
+    expect(page.locator("#lines pre").first).to_have_text("1")
+    page.check("#wrap")
+    page.locator("#log").hover()
+    tops = []
+    for _ in range(40):
+        page.mouse.wheel(0, 60)
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
+        long = page.locator("#lines pre", has_text="1898 1899 1900")
+        if long.count():
+            tops.append(long.evaluate("(e) => e.getBoundingClientRect().top"))
+    # It is scrolled through, step by step, though it is higher than many screens.
+    steps = [before - after for before, after in itertools.pairwise(tops)]
+    assert len(steps) > 20
+    assert all(59 <= step <= 61 for step in steps), steps
+    page.click("#end")
+    last = page.locator("#lines pre", has_text="漢漢漢")
+    expect(last).to_be_visible()
+    # Characters of two columns and three bytes: how high it is shows when it is drawn.
+    box = page.locator("#log")
+    until(lambda: abs(last.evaluate(_BOTTOM) - box.evaluate(_BOTTOM)) < 20)
+    page.uncheck("#wrap")
+    expect(last).to_be_visible()
+
+
+def test_lines_of_megabytes(rtot: Rtot, visit: Open) -> None:
+    script = "head -c 1000000 /dev/zero | tr '\\0' x; echo; head -c 3000000 /dev/zero | tr '\\0' y"
+    job_id = rtot.submit(
+        f"{script}; echo yneedle; for i in 1 2 3; do printf '%s\\r' $i; done".encode()
+    )
+    page = visit(rtot.url, f"#/{job_id}")
+    pre = page.locator("#lines pre")
+    expect(pre.nth(0)).to_contain_text("xshow all 1,000,000 bytes")
+    expect(pre.nth(1)).to_contain_text("yshow 1,048,576 of 3,000,007 bytes")
+    expect(pre.nth(2)).to_have_text("3")
+    page.fill("#search", "needle")
+    expect(page.locator("#hits")).to_have_text("1")
+    pre.nth(0).locator("button").click()
+    until(lambda: pre.nth(0).evaluate("(e) => e.textContent.length") == 1_000_000)
+    pre.nth(1).locator("button").click()
+    until(lambda: pre.nth(1).evaluate("(e) => e.textContent.length") == 1 << 20)
+
+
+def test_what_was_let_go_is_fetched_again(rtot: Rtot, visit: Open) -> None:
+    job_id = rtot.submit(
+        b"yes 'a line of a log that is larger than what is held' | head -n 1400000 | nl"
+    )
+    rtot.json(f"/jobs/{job_id}?wait=60")
+    page = visit(rtot.url, f"#/{job_id}")
+    until(lambda: page.evaluate(_COUNT) == 1_400_000)
+    held = page.evaluate("import('/page/log.js').then(({ lines }) => lines.blocks.size)")
+    assert held == 256
+    page.click("#end")
+    expect(page.locator("#lines pre").last).to_contain_text("1400000\ta line of a log")
+    page.click("#top")
+    expect(page.locator("#lines pre").first).to_contain_text("1\ta line of a log")
+    page.fill("#search", "\t")
+    expect(page.locator("#hits")).to_have_text("1,400,000", timeout=60_000)
+
+
+def test_output_that_was_dropped_is_told(start: Start, visit: Open) -> None:
+    rtot = start("--max-output=1K")
+    job_id = rtot.submit(b"seq 1 10000")
+    page = visit(rtot.url, f"#/{job_id}")
+    expect(page.locator("#outcome")).to_contain_text("ok, output was dropped")
+
+
+def test_a_hidden_tab_reads_no_log(rtot: Rtot, context: BrowserContext, visit: Open) -> None:
+    # Half a minute is half a second here.
+    context.add_init_script(
+        "const later = setTimeout;"
+        "window.setTimeout = (action, ms) => later(action, ms === 30_000 ? 500 : ms);"
+    )
+    job_id = rtot.submit(b"for i in $(seq 1 1000); do echo $i; sleep 0.01; done; exec sleep 99")
+    page = visit(rtot.url, f"#/{job_id}")
+    expect(page.locator("#lines pre").last).to_be_visible()
+    page.evaluate(_HIDE, True)
+    page.wait_for_timeout(1500)
+    before = page.evaluate(_COUNT)
+    page.wait_for_timeout(500)
+    assert page.evaluate(_COUNT) == before < 1000
+    page.evaluate(_HIDE, False)
+    expect(page.locator("#space")).to_have_css("height", f"{1000 * 18}px")
+    assert page.evaluate(_TEXTS) == [str(i) for i in range(1, 1001)]
+
+
+_COUNT = "import('/page/log.js').then(({ lines }) => lines.count)"
+_TEXTS = """
+import('/page/log.js').then(({ lines }) =>
+  Array.from({ length: lines.count }, (_, i) => lines.text(i)))
+"""
+_HIDE = """
+(hidden) => {
+  Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event('visibilitychange'));
+}
+"""
 
 
 def test_groups_are_folded(rtot: Rtot, visit: Open) -> None:
