@@ -154,6 +154,7 @@ const buttons = {
 	forget: () => signIn(),
 	back: () => (location.hash = jobs.link(null)),
 	help: () => inform(HELP),
+	all: jobs.chooseAll,
 	top: () => log.toRow(0),
 	end: () => log.toEnd(),
 	pill: () => log.toEnd(),

@@ -141,6 +141,8 @@ export function sort() {
 	timeline();
 }
 
+export const chooseAll = () => (shown.forEach(({ id }) => chosen.add(id)), draw());
+
 export function select(id) {
 	current = id;
 	draw();

@@ -162,7 +162,6 @@ function measure() {
 
 const isChosen = (i) => choice?.[0] <= i && i <= choice[1];
 
-// What the look of a line depends on.
 const version = (i) => [lines.lengths[i], lines.marks[i], mode.times, isChosen(i), search.query, search.has(i), folded.has(i), expanded.has(i)].join();
 
 function render(i, missing) {
@@ -280,7 +279,6 @@ async function fetched(i, options) {
 	return "";
 }
 
-// Values: `stream`, `times`, `wrap`, `search`, `only` lines with hits.
 export function look(values) {
 	mode = values;
 	if (mode.search.toLowerCase() !== search.query) find(mode.search);

@@ -164,6 +164,9 @@ def test_filters_and_many_at_once(rtot: Rtot, visit: Open) -> None:
         asked.append(dialog.message)
         dialog.accept()
 
+    page.click("#all")
+    expect(page.locator("#chosen")).to_have_text("3 chosen")
+    page.get_by_label("Choose job 4", exact=True).uncheck()
     page.once("dialog", answer)
     page.click("#bulk-delete")
     expect(page.locator(".row")).to_have_count(1)
