@@ -11,7 +11,7 @@ const HUES = [0, 25, 145, 85, 260, 320, 200, 0];
 // By their lightness, so that each can be read in both schemes, and on each.
 function basic(name, n) {
 	const shade = (lightness) => `oklch(${lightness + (n > 7 && 0.07)} ${n % 8 % 7 ? 0.15 : 0} ${HUES[n % 8]})`;
-	return name === INK ? `light-dark(${shade(0.4)},${shade(0.78)})` : `light-dark(${shade(0.88)},${shade(0.3)})`;
+	return name === INK ? `light-dark(${shade(0.34)},${shade(0.78)})` : `light-dark(${shade(0.88)},${shade(0.3)})`;
 }
 
 function palette(name, n) {
@@ -53,7 +53,7 @@ export class Styles {
 	}
 }
 
-// Pieces of what a terminal shows of a line: text, style, and where it leads.
+// Of what is seen of a line: text, style, and where it leads.
 export function pieces(text, style) {
 	const found = [];
 	text = text.replace(/\r+$/, "");

@@ -6,7 +6,6 @@ import { tell } from "./dom.js";
 export const session = { secret: globalThis.sessionStorage?.getItem("secret") };
 export const FIELDS = "create,start,complete,seconds,code,signal,reason,by,label,group,title";
 
-// For as long as the tab lives; empty to forget it.
 export function keep(secret) {
 	session.secret = secret;
 	sessionStorage.clear();
@@ -23,13 +22,13 @@ export async function ask(target, options = {}, secret = session.secret) {
 	if (answer.ok) return answer;
 	const text = await answer.text();
 	// Not the server's own words: a proxy's.
-	let message = text.slice(0, 200).trim() || `status ${answer.status}`;
+	let message = text.slice(0, 200).trim();
 	try {
 		const { error, message: more } = JSON.parse(text);
 		message = more ? `${error}: ${more}` : error;
 	} catch {}
 	if (answer.status === 401 && secret === session.secret) tell("refused");
-	throw refusal(answer.status, message, Number(answer.headers.get("Retry-After")));
+	throw refusal(answer.status, message || `status ${answer.status}`, Number(answer.headers.get("Retry-After")));
 }
 
 export const read = async (target, options) => (await ask(target, options)).json();

@@ -37,11 +37,10 @@ const begin = tried(async () => {
 	$("launcher").replaceChildren(...["", ...launchers].map((name) => make("option", {}, name)));
 	$("sign-in").close();
 	await jobs.load();
-	looked();
 	go();
 });
 
-$("sign-in").oncancel = (event) => event.preventDefault();
+$("sign-in").onclose = () => session.secret || signIn();
 $("sign-in").onsubmit = () => {
 	keep($("secret").value);
 	begin();
@@ -50,8 +49,8 @@ hear("refused", () => signIn("This secret is not accepted."));
 hear("restarted", tried(async () => {
 	clear();
 	await jobs.load();
+	await go();
 	say("The server was restarted: the list is read anew.");
-	go();
 }));
 
 const looked = () => document.hidden || (jobs.looked(), log.permit(true));
@@ -61,6 +60,7 @@ hear("revoked", () => log.permit(false));
 
 // The hash: #/5/L120-140?state=complete&text=x
 function go() {
+	looked();
 	const [path, query] = location.hash.slice(1).split("?");
 	const filter = Object.fromEntries(new URLSearchParams(query));
 	for (const input of $("filter"))
@@ -69,14 +69,14 @@ function go() {
 	tried(jobs.filterBy)(filter);
 	const [, id, lines] = path.match(/^\/(\d+)?(?:\/L(\d+(?:-\d+)?))?$/) ?? [];
 	wanted = lines?.split("-").map((n) => n - 1);
-	visit(id === undefined ? null : Number(id));
+	return visit(id === undefined ? null : Number(id));
 }
 window.onhashchange = go;
 
 const values = (form) => new URLSearchParams([...new FormData(form)].filter(([, value]) => value.trim()));
 
 function filtered() {
-	history.replaceState(null, "", `${location.hash.split("?")[0] || "#/"}?${values($("filter"))}`.replace(/\?$/, ""));
+	history.replaceState(null, "", `${location.hash.split(/\/L|\?/)[0] || "#/"}?${values($("filter"))}`.replace(/\?$/, ""));
 	go();
 }
 $("filter").oninput = filtered;
@@ -90,15 +90,16 @@ const visit = tried(async (id) => {
 	if (jobs.current === id && job) return choose();
 	show(null, id);
 	if (id === null) return;
-	const found = jobs.known.get(id) ?? (await read(`/jobs/${id}?times=unix&fields=${FIELDS}`)).jobs[0];
-	if (jobs.current === id) show(jobs.known.get(id) ?? found, id);
+	const asked = async () => (await read(`/jobs/${id}?times=unix&fields=${FIELDS}`)).jobs[0];
+	const found = jobs.known.get(id) ?? (await asked().catch(({ status, message }) => void (status === 401 || say(`Job ${id}: ${message}`))));
+	if (jobs.current === id) show(jobs.known.get(id) ?? found ?? null, found && id);
 });
 
-// Show that job; with an id alone, that it is being read.
+// With an id alone: it is being read.
 function show(found, id = null) {
 	job = found;
 	document.body.classList.toggle("with-job", id !== null);
-	$("search").value = $("hits").textContent = "";
+	$("search").value = $("hits").textContent = $("outcome").textContent = "";
 	log.open(job, jobs.life);
 	jobs.select(id);
 	head();
@@ -110,15 +111,12 @@ function choose() {
 }
 hear("drawn", choose);
 hear("chosen", ([from, to]) => history.replaceState(null, "", jobs.link(jobs.current, `/L${from + 1}${to > from ? `-${to + 1}` : ""}`)));
-hear("gone", () => say(`Job ${jobs.current} was deleted.`));
+hear("gone", () => say(($("outcome").textContent = `Job ${jobs.current} was deleted.`)));
 hear("current", (found) => {
 	if (job) Object.assign(job, found);
 	head();
 });
-hear("live", ({ live, why }) => {
-	const text = live ? "● live" : `○ ${why}`;
-	if ($("live").textContent !== text) $("live").textContent = text;
-});
+hear("live", ({ live, why }) => ($("live").textContent = live ? "● live" : `○ ${why}`));
 
 function head() {
 	const name = job ? `#${job.id} ${visible(job.title)}` : "rtot";
@@ -127,7 +125,7 @@ function head() {
 	$("title").textContent = name;
 	if (job) {
 		$("outcome").className = jobs.outcome(job);
-		$("outcome").textContent = `${sign} ${jobs.ending(job)} ${span(job.seconds)}`;
+		$("outcome").textContent = `${sign} ${jobs.ending(job)} ${span(job.complete && job.seconds)}`;
 		$("kill").parentElement.hidden = job.state === "complete";
 	}
 	const { color } = getComputedStyle($("outcome"));
@@ -156,8 +154,8 @@ const buttons = {
 	help: () => inform(HELP),
 	all: jobs.chooseAll,
 	top: () => log.toRow(0),
-	end: () => log.toEnd(),
-	pill: () => log.toEnd(),
+	end: log.toEnd,
+	pill: log.toEnd,
 	async kill() {
 		const query = values($("how")), begun = Date.now();
 		say("Killing …");
@@ -231,7 +229,7 @@ const KEYS = {
 window.onkeydown = (event) => {
 	const { key, target } = event;
 	if (key === "Escape" && target.matches("input")) return target.blur();
-	if (!KEYS[key] || event.ctrlKey || event.altKey || event.metaKey || target.matches("input:not([type=checkbox]), dialog *, select")) return;
+	if (!KEYS[key] || event.ctrlKey || event.altKey || event.metaKey || target.matches("input:not([type=checkbox]), dialog, dialog *, select")) return;
 	event.preventDefault();
 	KEYS[key]();
 };

@@ -20,14 +20,13 @@ export function fill(parent, children) {
 	children.forEach((child, i) => now[i] !== child && parent.insertBefore(child, now[i] ?? null));
 }
 
-export const say = (text) => ($("status").textContent = text);
+export const say = (text) => ($($("sign-in").open ? "why" : "status").textContent = text);
 
 // What the parts of the page tell each other, by name.
 const facts = new EventTarget();
 export const tell = (name, detail) => facts.dispatchEvent(new CustomEvent(name, { detail }));
 export const hear = (name, listener) => facts.addEventListener(name, ({ detail }) => listener(detail));
 
-// Let the browser draw.
 export const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
 
 // What cannot be seen, or turns the order around, is written out.

@@ -1,7 +1,7 @@
 // The events of a job, over as many connections as it takes.
 import { ask, pause } from "./api.js";
 
-// Those after `last`, until the job is complete. Without a permit it looks now and then.
+// Those after `last`; without a permit it looks now and then.
 export async function* events(id, { last, life, permitted, signal }) {
 	for (let tries = 0; !signal.aborted; tries++) {
 		let floor = permitted ? 0 : 3;

@@ -7,7 +7,7 @@ const PAGE = 200;
 const rows = $("rows"), svg = $("timeline");
 
 export const known = new Map(), chosen = new Set();
-// The id of the job that is looked at; the server that the list is of.
+// The id of the job that is looked at; the server's life.
 export let current = null, life, filter = {};
 // Those that the filter lets through; the oldest that was read, null for all.
 let shown = [], lowest = null;
@@ -73,7 +73,10 @@ export async function filterBy(values) {
 
 export function load() {
 	epoch++;
-	return queue(() => get(false));
+	return queue(() => get(false)).catch((error) => {
+		if (error.status < 500) throw error;
+		setTimeout(load, 2000);
+	});
 }
 
 export function clear() {
@@ -101,7 +104,7 @@ function follow(seq) {
 		try {
 			const worker = new SharedWorker(policy?.createScriptURL("") ?? WORKER, { type: "module", name: "rtot" });
 			// It could not be read: the server is away.
-			worker.onerror = () => ((port = null), setTimeout(() => load().catch(worker.onerror), 2000));
+			worker.onerror = () => ((port = null), setTimeout(load, 2000));
 			port = worker.port;
 		} catch {
 			// None here: a poll of this tab's own.
@@ -119,10 +122,10 @@ export const looked = () => port?.postMessage({ stream: true });
 function take(message) {
 	for (const name of ["revoked", "refused", "restarted"]) if (message[name]) return tell(name);
 	tell("live", message);
-	if (message.whole) known.clear();
+	if (message.whole) return void load();
 	for (const job of message.jobs ?? []) {
 		const before = known.get(job.id);
-		// A job below what was read yet comes with its page.
+		// One below what was read comes with its page.
 		if (before || job.id >= lowest) known.set(job.id, job);
 		if (job.state === "complete" && before && before.state !== "complete") tell("ended", job);
 		if (job.id === current) tell("current", job);
@@ -181,14 +184,15 @@ function row(job, index, longest) {
 	return row;
 }
 
-let drag = [], begin;
+// Times: what is being dragged over, and since where.
+let range, begin;
+const time = (x) => Math.round(Date.now() / 1000 - 3600 * (1 - x / svg.clientWidth));
 
 // The last hour: when each job waited and ran.
 function timeline() {
 	const now = Date.now() / 1000, width = svg.clientWidth;
 	const x = (time) => Math.max(0, width * (1 - (now - time) / 3600));
 	const jobs = [...known.values()].filter(({ complete }) => (complete ?? now) > now - 3600).sort((a, b) => b.id - a.id);
-	// All of the hour, if that is not too many.
 	if (known.size < 1000 && known.get(lowest)?.create > now - 3600) page();
 	const shapes = jobs.slice(0, 500).flatMap((job) => {
 		const y = 4 + (job.id % 8) * 5;
@@ -199,28 +203,31 @@ function timeline() {
 			make("svg:rect", { x: start, y, width: Math.max(2, right - start), height: 3, class: outcome(job) }),
 		];
 	});
-	svg.replaceChildren(...drag, ...shapes);
+	const [from, to] = range ?? [filter.from, filter.to];
+	if (from) shapes.unshift(make("svg:rect", { x: x(from), width: x(to) - x(from), height: 44, class: "drag" }));
+	svg.replaceChildren(...shapes);
 }
 
 svg.onpointerdown = ({ offsetX, pointerId }) => {
-	begin = offsetX;
+	begin = time(offsetX);
 	svg.setPointerCapture(pointerId);
 };
 svg.onpointermove = ({ buttons, offsetX }) => {
 	if (!buttons) return;
-	drag = [make("svg:rect", { x: Math.min(begin, offsetX), width: Math.abs(offsetX - begin), height: 44, class: "drag" })];
+	range = [begin, time(offsetX)].sort();
 	timeline();
 };
-svg.onpointerup = ({ offsetX }) => {
-	const [from, to] = [begin, offsetX].sort((a, b) => a - b).map((x) => Math.round(Date.now() / 1000 - 3600 * (1 - x / svg.clientWidth)));
-	const far = Math.abs(offsetX - begin) > 4;
-	if (!far) drag = [];
-	tell("range", far ? [from, to] : ["", ""]);
+svg.onpointerup = () => {
+	const [from, to] = range ?? [0, 0];
+	range = undefined;
+	tell("range", to - from > 10 ? [from, to] : ["", ""]);
 };
 
 export function beside(step) {
-	const at = shown.findIndex(({ id }) => id === current);
-	return shown[Math.min(shown.length - 1, Math.max(0, at + step))]?.id;
+	const at = shown.findIndex(({ id }) => id === current) + step;
+	const next = Math.min(shown.length - 1, Math.max(0, at));
+	rows.scrollTop = Math.min(next * ROW, Math.max(rows.scrollTop, (next + 1) * ROW - rows.clientHeight));
+	return shown[next]?.id;
 }
 
 // Do that with each of the chosen jobs, four at a time; how many failed?

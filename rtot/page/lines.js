@@ -19,7 +19,6 @@ function decode(bytes, first, last) {
 	return /^[\0-\x7f]*$/.test(text || "\x80") ? text : decoder.decode(bytes, { stream: !last });
 }
 
-// The number of the block that has a byte.
 const block = (at) => Math.floor(at / BLOCK);
 
 export class Lines {

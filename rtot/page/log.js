@@ -12,7 +12,6 @@ const ROW = 18;
 const TALLEST = 15_000_000;
 const LONGEST = 10_000;
 const SLOW = 1;
-const encoder = new TextEncoder();
 const box = $("log");
 
 export let lines, search;
@@ -23,8 +22,8 @@ let reader, spot, unseen;
 let choice, hit;
 // Groups by their first line; long lines that are shown whole; rows of wrapped lines as drawn.
 let folded, expanded, measured, group, failing, drawn, drawing, scrollTop, fetching;
-// Whether a connection may be held; whether nobody has looked for long.
-let permitted = true, asleep = false, sleeping;
+// Whether a connection may be held; whether nobody looks.
+let permitted = !document.hidden, asleep = false, sleeping;
 
 // Show the log of a job, null for none.
 export function open(...asked) {
@@ -73,16 +72,15 @@ async function read() {
 	}
 }
 
-function take({ id, event, text, base64, offset, time, code, reason }) {
+function take({ id, event, text, base64, offset, time }) {
 	last = id ?? last;
-	if (event === "complete" && (code || reason !== "exited") && folded.delete(group)) rebuild();
 	if (event !== "out" && event !== "err") return;
 	const { count, commands } = lines;
 	const known = commands.length;
-	const bytes = base64 === undefined ? encoder.encode(text) : Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+	const bytes = base64 === undefined ? new TextEncoder().encode(text) : Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 	let first = lines.append(event === "err" ? ERR : 0, bytes, offset, time);
 	for (const line of commands.slice(known)) first = Math.min(first, fold(line));
-	if (!mode.only) rows.extend(first);
+	if (!rows.among) rows.extend(first);
 	if (reader === "away") unseen += lines.count - count;
 	search.run();
 	redraw();
@@ -135,7 +133,7 @@ function draw() {
 	}
 	drawn = elements;
 	fill($("lines"), [...drawn.values()]);
-	box.classList.toggle("wrap", mode.wrap);
+	box.classList.toggle("wrap", !!mode.wrap);
 	const top = drawn.get(rows.shown[k]);
 	const above = top ? top.offsetTop + ((row - rows.top(k)) / rows.size(k)) * top.offsetHeight : 0;
 	$("lines").style.transform = `translateY(${scrollTop - above}px)`;
@@ -173,7 +171,7 @@ function render(i, missing) {
 	const address = make("a", { href: "#", click: (event) => (event.preventDefault(), choose(i, event.shiftKey)) }, number(i + 1));
 	const looks = ["line", marks & ERR ? "err" : "out", isChosen(i) ? "chosen" : "", search.has(i) ? "hit" : ""];
 	const element = make("div", { class: looks.join(" ") }, address, mode.times ? clock(i) : "", content);
-	// One that must be fetched is never as it was: NaN is not equal to itself.
+	// To be fetched: NaN is not equal to itself.
 	element.version = text === null ? NaN : version(i);
 	return element;
 }
@@ -229,14 +227,14 @@ export function toEnd() {
 }
 
 export function toRow(row) {
-	if (reader === "end") reader = "away";
+	reader = "away";
 	spot = rows.spot(Math.max(0, Math.min(lowest(), row)));
 	redraw();
 }
 
 function toLine(i) {
 	if (folded.delete(lines.group(i))) rebuild();
-	toRow(rows.row({ line: i, part: 0 }) - box.clientHeight / ROW / 2);
+	toRow(rows.row({ line: i, part: 0 }) - 3);
 }
 
 function choose(i, more) {
@@ -247,20 +245,18 @@ function choose(i, more) {
 }
 
 export function goTo(from, to = from) {
-	choice = [from, Math.min(to, lines.count - 1)];
+	choice = [from, to];
 	toLine(from);
 }
 
-// The chosen lines, or those in sight, as plain text.
 export async function copied() {
 	const row = rows.row(spot);
 	const [from, to] = choice ?? [row, row + box.clientHeight / ROW - 1].map((row) => rows.spot(row).line);
 	let text = "";
-	for (let i = from; i <= to; i++) text += `${plain(await fetched(i))}\n`;
+	for (const i of rows.shown.slice(rows.index(from), rows.index(to + 1))) text += `${plain(await fetched(i))}\n`;
 	return text;
 }
 
-// A block that was let go, by one request at a time.
 function refetch(key) {
 	const { id } = job, mine = fetching;
 	const get = async (name, range) => (await ask(`/jobs/${id}/${name}`, { headers: { Range: range, "Rtot-Server": life } })).arrayBuffer();

@@ -35,7 +35,6 @@ export class Rows {
 		return this.ends.at(-1) ?? 0;
 	}
 
-	// The k of a line, or of the next that is shown.
 	index(line) {
 		return bisect(this.shown, line);
 	}

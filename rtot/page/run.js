@@ -1,4 +1,4 @@
-// Run a script, and run again what a job was; copy that as a command.
+// Run a script, run a job again, copy it as a command.
 import { ask, read, session } from "./api.js";
 import { $, copy, quoted, say } from "./dom.js";
 import * as jobs from "./jobs.js";
@@ -24,10 +24,11 @@ async function asked() {
 	return { ...found, script, body: quoted(script.replace(/^#!\/bin\/bash\n/, "") || "…") };
 }
 
+// Of one dialog, until it is refused: pressed twice it is one job.
 let key;
+const renew = () => (key = crypto.getRandomValues(new Uint32Array(4)).join("-"));
 function offer({ script, arg = [], label = [], env = [], ...found } = {}) {
-	// Of this dialog: pressed twice it is one job.
-	key = crypto.getRandomValues(new Uint32Array(4)).join("-");
+	renew();
 	const values = { script, arg: arg.join("\n"), env: "", labels: label.join(" ") };
 	for (const name of [...Object.keys(values), ...NAMES]) $(name).value = values[name] ?? found[name] ?? "";
 	$("refused").textContent = script === "" ? "The script was not kept (see --state)." : env.length ? `It had these variables: ${env.join(", ")}` : "";
@@ -35,7 +36,8 @@ function offer({ script, arg = [], label = [], env = [], ...found } = {}) {
 	$("script").focus();
 }
 
-async function submit() {
+async function submit(event) {
+	event.preventDefault();
 	try {
 		const headers = { "Idempotency-Key": key, "Content-Type": "text/plain" };
 		const words = (name, separator) => $(name).value.split(separator).filter(Boolean);
@@ -46,11 +48,12 @@ async function submit() {
 		$("submit").close();
 		location.hash = jobs.link(answer.headers.get("Location").split("/").pop());
 	} catch (error) {
+		if (error.status < 500) renew();
 		$("refused").textContent = error.message;
 	}
 }
 $("go").onclick = submit;
-$("submit").addEventListener("keydown", (event) => event.ctrlKey && event.key === "Enter" && (event.preventDefault(), submit()));
+$("submit").addEventListener("keydown", (event) => event.ctrlKey && event.key === "Enter" && submit(event));
 
 async function copied(text, what) {
 	say((await copy(text)) ? `Copied: ${what}` : "The browser did not let this page copy.");
@@ -62,12 +65,12 @@ export const buttons = {
 	async "copy-curl"() {
 		const found = await asked();
 		const target = quoted(`${location.origin}/jobs?follow&${new URLSearchParams(pairs(found))}`);
-		return copied(`curl -N -H @header ${target} --data-binary ${found.body}`, "curl, with the secret in the file `header`");
+		return copied(`curl -N -H @header ${target} --data-raw ${found.body}`, "curl, with the secret in the file `header`");
 	},
 	async "copy-rtot"() {
 		const { arg, body, ...found } = await asked();
 		const options = pairs({ ...found, arg: [] }).map(([name, value]) => `--${name}=${quoted(String(value))}`);
-		return copied(["rtot run", ...options, "-c", body, ...arg.map(quoted)].join(" "), "rtot run");
+		return copied(["rtot run", ...options, "-c", body, "--", ...arg.map(quoted)].join(" "), "rtot run");
 	},
 	"copy-link": () => copied(location.href, "the link"),
 	"copy-lines": async () => copied(await log.copied(), "the lines"),

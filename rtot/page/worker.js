@@ -8,7 +8,7 @@ async function run(poll) {
 	const tell = (message) => ports.forEach((port) => port.postMessage(message));
 	for (let tries = 0; !signal.aborted; )
 		try {
-			const answer = await ask(`/jobs?since=${poll.seq}&wait=25&limit=256&times=unix&fields=${FIELDS}`, { signal }, secret);
+			const answer = await ask(`/jobs?since=${poll.seq}&wait=25&limit=256&times=unix&fields=${FIELDS}`, { signal: AbortSignal.any([signal, AbortSignal.timeout(40_000)]) }, secret);
 			const found = await answer.json();
 			const life = answer.headers.get("Rtot-Server");
 			tell({ ...found, restarted: life !== poll.life, live: true });
@@ -27,7 +27,7 @@ async function run(poll) {
 function join(port, { secret, seq, life }) {
 	let poll = polls.get(secret);
 	if (poll?.life !== life || seq < poll.seq) {
-		// Who knows less, or another server: all are told from there on, some of it again.
+		// Who knows less, or another server: all are told again.
 		poll?.over.abort();
 		poll = { secret, seq, life, ports: new Set(poll?.ports), over: new AbortController() };
 		polls.set(secret, poll);

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Dialog,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from tests.cutter import cutting
 from tests.harness import AUTHORIZATION, SECRET, Rtot, needs, until
@@ -28,7 +36,12 @@ expect.set_options(timeout=20_000)
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=_FLAGS,
+            # As users have it: what comes and goes with a scrollbar is seen.
+            ignore_default_args=["--hide-scrollbars"],
+        )
         yield browser
         browser.close()
 
@@ -477,6 +490,16 @@ def test_eight_tabs(rtot: Rtot, context: BrowserContext, visit: Open) -> None:
         expect(page.locator(".row")).to_have_count(2)
 
 
+# On https it would be in the clipboard; a page at localhost has one, too.
+_COPIED = """
+(() => {
+  const tell = async (text) => { window.copied = text; };
+  if (navigator.clipboard) navigator.clipboard.writeText = tell;
+  document.addEventListener('copy', () => tell(document.activeElement.value));
+})()
+"""
+
+
 def test_copying_on_plain_http(start: Start, context: BrowserContext, visit: Open) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
@@ -490,9 +513,7 @@ def test_copying_on_plain_http(start: Start, context: BrowserContext, visit: Ope
     page.locator(".line a").nth(2).click(modifiers=["Shift"])
     assert page.url.endswith(f"#/{job_id}/L2-3")
     # What is chosen when the browser copies: headless, it has no clipboard to look into.
-    page.evaluate(
-        "document.addEventListener('copy', () => { window.copied = document.activeElement.value; })"
-    )
+    page.evaluate(_COPIED)
     page.click("#copy-lines")
     expect(page.locator("#status")).to_have_text("Copied: the lines")
     assert page.evaluate("window.copied") == "two\nthree\n"
@@ -550,7 +571,9 @@ def test_ten_thousand_jobs(start: Start, tmp_path: Path, visit: Open) -> None:
     rtot = start("--max-running=1")
     first = rtot.submit(b"exec sleep 99")
     rtot.curl("-X", "POST", f"{rtot.url}/queue/pause")
-    head = f"POST /jobs?fields= HTTP/1.1\r\nHost: a\r\n{AUTHORIZATION}\r\nContent-Length: 4"
+    head = (
+        f"POST /jobs?fields=&label=mass HTTP/1.1\r\nHost: a\r\n{AUTHORIZATION}\r\nContent-Length: 4"
+    )
     body = f"{head}\r\n\r\ntrue".encode()
     with socket.create_connection(rtot.address) as sock:
         for _ in range(100):
@@ -568,13 +591,134 @@ def test_ten_thousand_jobs(start: Start, tmp_path: Path, visit: Open) -> None:
         page.wait_for_timeout(30)
     expect(page.get_by_label(f"Choose job {first}", exact=True)).to_be_visible()
     assert page.locator(".row").count() < 60
+    for _ in range(300):
+        rtot.submit(b"true")
+    # More than the server remembers one by one.
+    rtot.curl("-X", "DELETE", f"{rtot.url}/jobs?label=mass")
+    expect(page.locator("#rows-space")).to_have_css("height", f"{28 * 301}px")
+    rows.evaluate("e => e.scrollTop = 0")
+    expect(page.get_by_label("Choose job 10300", exact=True)).to_be_visible()
+
+
+def test_nothing_flickers(rtot: Rtot, visit: Open) -> None:
+    long = "printf 'a\\033[31mb\\033[0mc%.0s' $(seq 400)"
+    job_id = rtot.submit(f"for i in $(seq 60); do echo $i; done; {long}; echo; {long}".encode())
+    page = visit(rtot.url, f"#/{job_id}")
+    expect(page.locator("#lines pre").first).to_have_text("1")
+    changes = """
+    (element) => new Promise((done) => {
+      let count = 0;
+      const watch = { attributes: true, attributeFilter: ['style', 'class'], subtree: true };
+      new MutationObserver((found) => (count += found.length)).observe(element, watch);
+      setTimeout(() => done(count), 1000);
+    })
+    """
+    log = page.locator("#log")
+    for wrap in (False, True):
+        page.locator("#wrap").set_checked(wrap)
+        page.click("#end")
+        expect(page.locator("#lines pre").last).to_contain_text("abcabc")
+        page.wait_for_timeout(200)
+        assert log.evaluate(changes) < 10
+        assert log.evaluate("e => e.classList.contains('wrap')") is wrap
+
+
+def test_only_hits_of_a_job_that_has_none_asked_for(rtot: Rtot, visit: Open) -> None:
+    for name in ("one", "two"):
+        rtot.run(f"seq 20; echo {name}".encode())
+    page = visit(rtot.url, "#/0")
+    page.fill("#search", "1")
+    page.check("[name=only]")
+    expect(page.locator("#lines pre")).to_have_count(11)
+    page.evaluate(_COPIED)
+    page.click("#copy-lines")
+    hits = [str(i) for i in range(1, 21) if "1" in str(i)]
+    until(lambda: page.evaluate("window.copied") == "".join(f"{hit}\n" for hit in hits))
+    page.evaluate("location.hash = '#/1'")
+    expect(page.locator("#lines pre")).to_have_count(21)
+
+
+def test_a_click_while_the_list_changes(rtot: Rtot, visit: Open) -> None:
+    job_id = rtot.submit(b"exec sleep 99")
+    page = visit(rtot.url)
+    page.locator(".row .title").hover()
+    page.mouse.down()
+    rtot.curl("-X", "POST", f"{rtot.url}/jobs/{job_id}/kill")
+    expect(page.locator(".row.failed")).to_have_count(1)
+    page.mouse.up()
+    expect(page.locator("#job h1")).to_contain_text("#0 ")
+
+
+def test_a_list_that_could_not_be_read(rtot: Rtot, context: BrowserContext) -> None:
+    rtot.run(b"true")
+    page = context.new_page()
+    failed: list[str] = []
+
+    def once(route: Route) -> None:
+        if failed:
+            route.continue_()
+        else:
+            failed.append(route.request.url)
+            route.abort()
+
+    page.route("**/jobs?order=desc*", once)
+    page.goto(rtot.url)
+    page.fill("#secret", SECRET)
+    page.press("#secret", "Enter")
+    expect(page.locator(".row")).to_have_count(1)
+    expect(page.locator("#live")).to_have_text("● live")
+    assert failed
+
+
+def test_the_run_dialog_with_enter(rtot: Rtot, visit: Open) -> None:
+    page = visit(rtot.url, failing="status of 400")
+    page.click("#run")
+    page.press("#labels", "Enter")
+    expect(page.locator("#refused")).to_contain_text("empty script")
+    page.fill("#script", "echo $1")
+    page.fill("#arg", "-d")
+    page.press("#labels", "Enter")
+    expect(page.locator("#lines pre")).to_have_text(["-d"])
+    page.evaluate(_COPIED)
+    page.click("#copy-rtot")
+    until(lambda: page.evaluate("window.copied") == "rtot run -c '…' -- -d")
+
+
+def test_what_a_dialog_keeps_away(rtot: Rtot, visit: Open) -> None:
+    rtot.run(b"true")
+    page = visit(rtot.url, "#/0")
+    page.click("#help")
+    page.click("#text")
+    page.keyboard.press("w")
+    assert not page.locator("#wrap").is_checked()
+    page.click("#told button")
+    page.click("#forget")
+    for _ in range(6):
+        page.keyboard.press("Escape")
+    expect(page.locator("#sign-in")).to_be_visible()
+
+
+def test_links_to_lines(rtot: Rtot, visit: Open) -> None:
+    job_id = rtot.submit(b"seq 100; sleep 1; seq 101 200; exec sleep 99")
+    page = visit(rtot.url, f"#/{job_id}/L99-102", failing="status of 404")
+    chosen = page.locator("#lines .chosen pre")
+    expect(chosen).to_have_text(["99", "100", "101", "102"])
+    page.fill("[name=text]", "sleep")
+    page.click("#top")
+    page.press("[name=text]", "End")
+    page.keyboard.type(" 99")
+    expect(page.locator("#lines pre").first).to_have_text("1")
+    assert page.url.endswith(f"#/{job_id}?text=sleep+99")
+    page.evaluate("location.hash = '#/7'")
+    expect(page.locator("#status")).to_have_text("Job 7: status 404")
+    expect(page.locator("#job")).not_to_be_visible()
 
 
 def test_a_server_that_was_started_anew(tmp_path: Path, context: BrowserContext) -> None:
     rtot = Rtot(tmp_path)
     rtot.run(b"echo before")
     page = context.new_page()
-    page.goto(rtot.url)
+    page.goto(f"{rtot.url}/#/0")
     page.fill("#secret", SECRET)
     page.press("#secret", "Enter")
     expect(page.locator("#live")).to_have_text("● live")
