@@ -28,10 +28,10 @@ export function link(id, lines = "") {
 }
 
 function matches(job) {
-	const { text = "", state, label, failed, from, to } = filter;
+	const { text, state, label, failed, from, to } = filter;
 	if ((state && job.state !== state) || (label && !job.label.includes(label)) || (failed && outcome(job) !== "failed")) return false;
 	if (from && (job.create > to || (job.complete ?? to) < from)) return false;
-	return [job.id, job.title, ...job.label, job.by, job.group].join(" ").toLowerCase().includes(text.toLowerCase());
+	return !text || [job.id, job.title, ...job.label, job.by, job.group].join(" ").toLowerCase().includes(text.toLowerCase());
 }
 
 // One after the other: what was told while a page was read is newer than the page.
@@ -43,7 +43,7 @@ function queue(action) {
 	return done;
 }
 
-// Of a filter, what the server does.
+// What the server filters by.
 const ASKED = ["state", "label", "failed"];
 
 async function get(older) {
@@ -62,6 +62,7 @@ async function get(older) {
 	for (const job of jobs) known.set(job.id, job);
 	lowest = (jobs.length === PAGE && jobs.at(-1).id) || null;
 	sort();
+	timeline();
 }
 
 export async function filterBy(values) {
@@ -91,7 +92,7 @@ export function clear() {
 function page() {
 	if (lowest === null || paging) return;
 	paging = true;
-	queue(() => get(true)).then(() => ((paging = false), timeline()), () => (paging = false));
+	queue(() => get(true)).catch(() => {}).finally(() => (paging = false));
 }
 
 // Its URL is a sink of scripts too: the policy makes this one, and no other.
@@ -141,7 +142,6 @@ function take(message) {
 export function sort() {
 	shown = [...known.values()].filter(matches).sort((a, b) => b.id - a.id);
 	draw();
-	timeline();
 }
 
 export const chooseAll = () => (shown.forEach(({ id }) => chosen.add(id)), draw());
@@ -243,4 +243,4 @@ export async function each(action) {
 
 rows.onscroll = draw;
 new ResizeObserver(draw).observe(rows);
-setInterval(() => (draw(), timeline()), 5000);
+setInterval(() => document.hidden || (draw(), timeline()), 1000);

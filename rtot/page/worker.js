@@ -14,10 +14,11 @@ async function run(poll) {
 			tell({ ...found, restarted: life !== poll.life, live: true });
 			Object.assign(poll, { life, seq: Number(answer.headers.get("Rtot-Seq")) });
 			tries = 0;
+			// A tab has to keep up.
+			await pause(-2, 0.1, signal);
 		} catch ({ status, message, after = 0 }) {
 			if (signal.aborted) return;
 			tell({ live: false, why: message, refused: status === 401 });
-			// By one who may try no more: each tab asks for a secret.
 			if (status === 401) return polls.delete(secret);
 			await pause(tries++, after, signal);
 		}
