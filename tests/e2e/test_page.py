@@ -251,7 +251,8 @@ def test_scrolling_up_stays_where_it_is(rtot: Rtot, visit: Open) -> None:
     expect(page.locator("#pill")).to_contain_text("new lines")
     before = shown(page)
     at = page.evaluate("document.getElementById('log').scrollTop")
-    time.sleep(0.5)
+    said = page.locator("#pill").inner_text()
+    expect(page.locator("#pill")).not_to_have_text(said)
     assert page.evaluate("document.getElementById('log').scrollTop") == at
     assert shown(page) == before
     page.keyboard.press("End")
@@ -384,9 +385,10 @@ def test_a_hidden_tab_reads_no_log(rtot: Rtot, context: BrowserContext, visit: O
     page = visit(rtot.url, f"#/{job_id}")
     expect(page.locator("#lines pre").last).to_be_visible()
     page.evaluate(_HIDE, True)
-    page.wait_for_timeout(1500)
+    # A request is logged when its answer is over.
+    until(lambda: "/events?" in rtot.log)
     before = page.evaluate(_COUNT)
-    page.wait_for_timeout(500)
+    until(lambda: rtot.curl(f"{rtot.url}/jobs/{job_id}/out").endswith(b"400\n"))
     assert page.evaluate(_COUNT) == before < 400
     page.evaluate(_HIDE, False)
     expect(page.locator("#space")).to_have_css("height", f"{400 * 18}px")
@@ -586,11 +588,12 @@ def test_ten_thousand_jobs(start: Start, tmp_path: Path, visit: Open) -> None:
     page = visit(rtot.url)
     rows = page.locator("#rows")
     expect(page.get_by_label("Choose job 10000", exact=True)).to_be_visible()
-    for _ in range(200):
+
+    def reached() -> bool:
         rows.evaluate("e => e.scrollTop = e.scrollHeight")
-        if page.get_by_label(f"Choose job {first}", exact=True).count():
-            break
-        page.wait_for_timeout(30)
+        return page.get_by_label(f"Choose job {first}", exact=True).count() > 0
+
+    until(reached, "the first job")
     expect(page.get_by_label(f"Choose job {first}", exact=True)).to_be_visible()
     assert page.locator(".row").count() < 60
     submit_hundreds(rtot, 3)
