@@ -34,7 +34,7 @@ export async function ask(target, options = {}, secret = session.secret) {
 export const read = async (target, options) => (await ask(target, options)).json();
 
 // Wait for up to 20 s, half of it by chance, but `floor` (s) at least.
-export function pause(tries, floor, signal) {
+export function pause(tries, floor = 0, signal) {
 	const seconds = Math.max(floor, Math.min(20, 0.5 * 2 ** tries) * (0.5 + Math.random() / 2));
 	return new Promise((resolve) => {
 		setTimeout(resolve, seconds * 1000);

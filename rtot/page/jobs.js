@@ -1,5 +1,5 @@
 // The list of jobs: newest first, paged as one scrolls, kept up to date by what the worker tells.
-import { FIELDS, ask, session } from "./api.js";
+import { FIELDS, ask, pause, session } from "./api.js";
 import { $, fill, make, number, span, tell, visible } from "./dom.js";
 
 const ROW = 28;
@@ -8,10 +8,10 @@ const rows = $("rows"), svg = $("timeline");
 
 export const known = new Map(), chosen = new Set();
 // The id of the job that is looked at; the server's life.
-export let current = null, life, filter = {};
+export let current = null, life;
 // Those that the filter lets through; the oldest that was read, null for all.
-let shown = [], lowest = null;
-let port, epoch = 0, paging = false, drawn = new Map();
+let shown = [], lowest = null, filter = {};
+let port, epoch = 0, tries = 0, paging = false, drawn = new Map();
 
 export const SIGNS = { new: "○", running: "●", complete: "✓", failed: "✗" };
 export const outcome = ({ state, code, reason }) => (state === "complete" && (code || reason !== "exited") ? "failed" : state);
@@ -56,6 +56,7 @@ async function get(older) {
 	if (mine !== epoch) return;
 	if (!older) {
 		known.clear();
+		tries = 0;
 		life = answer.headers.get("Rtot-Server");
 		follow(Number(answer.headers.get("Rtot-Seq")));
 	}
@@ -76,7 +77,7 @@ export function load() {
 	epoch++;
 	return queue(() => get(false)).catch((error) => {
 		if (error.status < 500) throw error;
-		setTimeout(load, 2000);
+		pause(tries++, error.after).then(load);
 	});
 }
 
@@ -104,7 +105,7 @@ function follow(seq) {
 	if (!port)
 		try {
 			const worker = new SharedWorker(policy?.createScriptURL("") ?? WORKER, { type: "module", name: "rtot" });
-			// It could not be read: the server is away.
+			// The server is away.
 			worker.onerror = () => ((port = null), setTimeout(load, 2000));
 			port = worker.port;
 		} catch {

@@ -260,7 +260,7 @@ export async function copied() {
 function refetch(key) {
 	const { id } = job, mine = fetching;
 	const get = async (name, range) => (await ask(`/jobs/${id}/${name}`, { headers: { Range: range, "Rtot-Server": life } })).arrayBuffer();
-	if (!mine.has(key)) mine.set(key, lines.fetch(key, get).catch(() => pause(2, 0)).finally(() => mine.delete(key)));
+	if (!mine.has(key)) mine.set(key, lines.fetch(key, get).catch(() => pause(2)).finally(() => mine.delete(key)));
 	return mine.get(key);
 }
 

@@ -16,7 +16,7 @@ async function run(poll) {
 			tries = 0;
 			// A tab has to keep up.
 			await pause(-2, 0.1, signal);
-		} catch ({ status, message, after = 0 }) {
+		} catch ({ status, message, after }) {
 			if (signal.aborted) return;
 			tell({ live: false, why: message, refused: status === 401 });
 			if (status === 401) return polls.delete(secret);
